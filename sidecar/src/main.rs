@@ -1,0 +1,2 @@
+//! The `outrigger` binary.
+fn main() {}
