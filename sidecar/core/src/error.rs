@@ -1,0 +1,160 @@
+//! Refusals (answer the caller, say what to do instead) and fatal errors (the process ends).
+//!
+//! May import: `types`. Deliberately absent: retryable errors; what may be tried again is a refusal that says so.
+
+use crate::types::{AdminId, ClusterId, Index, MemberId};
+
+/// Why a proposal, a read or a request was not done. Only [`Refusal::OutcomeUnknown`] and
+/// [`Refusal::Timeout`] leave open whether it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No leader is known.
+    #[error("no leader")]
+    NoLeader,
+    /// The leader refused because it is stepping down or has just changed; nothing was proposed.
+    #[error("leader changed")]
+    LeaderChanged,
+    /// A bound is reached: try again later.
+    #[error("too many requests")]
+    TooManyRequests,
+    /// The command is larger than the limit.
+    #[error("request is too large: {size_bytes} bytes, at most {limit_bytes}")]
+    TooLarge {
+        /// Its size.
+        size_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The deadline passed; the outcome is unknown.
+    #[error("request timed out")]
+    Timeout,
+    /// A snapshot was installed, or the leadership lost, while it was pending: it may or may not be applied.
+    #[error("the outcome is unknown")]
+    OutcomeUnknown,
+    /// The cluster is not formed yet: no client is served.
+    #[error("the cluster is not formed yet")]
+    NotFormed,
+    /// The member stops, or is no longer a member.
+    #[error("server stopped")]
+    Stopped,
+    /// Membership says no.
+    #[error(transparent)]
+    Membership(#[from] MembershipRefusal),
+}
+
+/// Why a membership request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipRefusal {
+    /// A change is under way; ask again when it is done.
+    #[error("a configuration change is in progress: wait until it is applied, then ask again")]
+    ConfChangeInProgress,
+    /// The compare-and-set failed.
+    #[error(
+        "stale configuration index {expected}: it is {actual} now; read the status again and decide anew"
+    )]
+    StaleConfiguration {
+        /// What the caller expected.
+        expected: Index,
+        /// What stands.
+        actual: Index,
+    },
+    /// The cluster id is another's.
+    #[error("cluster id mismatch: this is cluster {actual:016x}, the request names {given:016x}", actual = .actual.0, given = .given.0)]
+    WrongCluster {
+        /// This cluster.
+        actual: ClusterId,
+        /// The one named.
+        given: ClusterId,
+    },
+    /// The name is not in the roster.
+    #[error("{name} is not admitted: add it to the roster (scale the RaftCluster up) first")]
+    NotAdmitted {
+        /// The joiner's name.
+        name: String,
+    },
+    /// The name is held by a member that is alive.
+    #[error("{name} is held by member {id:016x}, which is alive: stop that process first", id = .id.0)]
+    AlreadyExists {
+        /// The name.
+        name: String,
+        /// Who holds it.
+        id: MemberId,
+    },
+    /// The name's holder has not been silent for long enough to be replaced, or the leader is too fresh to know.
+    #[error("{name} is held by member {id:016x}, of which it is not known yet whether it is gone: ask again", id = .id.0)]
+    HolderUndecided {
+        /// The name.
+        name: String,
+        /// Who holds it.
+        id: MemberId,
+    },
+    /// The id was removed once and never counts again.
+    #[error("member {id:016x} was removed: its data directory must be moved aside and a new id taken", id = .0.0)]
+    Tombstoned(MemberId),
+    /// No such member.
+    #[error("member not found")]
+    MemberNotFound,
+    /// The change would leave fewer live voters than a quorum.
+    #[error(
+        "refused: {live} of {voters} voters would be alive, {quorum} are needed; bring members back first"
+    )]
+    QuorumAtRisk {
+        /// Live voters after the change.
+        live: usize,
+        /// All voters after the change.
+        voters: usize,
+        /// The quorum of those.
+        quorum: usize,
+    },
+    /// The roster is empty, has a name twice, or has no voter.
+    #[error("the roster is invalid: {reason}")]
+    InvalidRoster {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The initial configuration is not complete or still joint.
+    #[error("the initial configuration is not complete yet: {joined} of {expected} voters are in it")]
+    NotReadyToForm {
+        /// Voters in the configuration.
+        joined: usize,
+        /// Voters in the roster.
+        expected: usize,
+    },
+    /// Already formed: cannot be abandoned.
+    #[error("the cluster is formed: it cannot be abandoned")]
+    AlreadyFormed,
+    /// Nobody can take the leadership over.
+    #[error("no voter is caught up enough to take the leadership")]
+    NoTransferee,
+    /// A key or value of the cluster metadata is out of bounds.
+    #[error("cluster metadata refused: {reason}")]
+    InvalidMetadata {
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+/// The process must end: going on could lose data.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// raft-rs refused what it must accept.
+    #[error("raft failed")]
+    Raft(#[from] raft::Error),
+    /// A committed entry does not decode: another version's, or memory rot.
+    #[error("committed entry {index} does not decode: {reason}")]
+    UndecodableEntry {
+        /// Where.
+        index: Index,
+        /// What did not fit.
+        reason: &'static str,
+    },
+    /// A configuration that raft gives and the one that replay gives differ.
+    #[error("the configuration at {index} differs between raft and replay")]
+    ConfigurationDiverged {
+        /// Where.
+        index: Index,
+    },
+    /// An answer to what was never asked.
+    #[error("admin request {0} was answered twice")]
+    AnsweredTwice(AdminId),
+}
