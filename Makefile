@@ -1,0 +1,46 @@
+# `make help` lists the targets. Everything is built into one target folder; system packages come from `make deps`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+CACHE := $(CURDIR)/.cache
+
+.PHONY: help deps build test demo bench verify fix generate etcd
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+deps: ## Install what the build and the tests need from Debian's packages (as root)
+	@bash tests/deps.sh
+
+build: deps ## Build the release binaries: outrigger, outrigger-operator
+	$(CARGO) build --release --locked -p outrigger-sidecar -p outrigger-operator
+
+etcd: deps ## Build the real etcd and etcdctl 3.7.3 for the tests and the benchmark (needs Go)
+	@bash tests/etcd/build.sh
+
+test: build etcd ## Run all tests: unit, property, real processes, the real etcdctl
+	OUTRIGGER_BIN=$(CURDIR)/target/release/outrigger OUTRIGGER_CACHE=$(CACHE) \
+	OUTRIGGER_OPERATOR_BIN=$(CURDIR)/target/release/outrigger-operator \
+	$(CARGO) test --workspace --locked
+
+demo: build ## Run examples/orders.yaml on this machine: kill the leader, wipe a volume (CI=1 ends by itself)
+	@bash tests/demo.sh
+
+bench: build etcd ## Compare with etcd 3.7.3 in one table (BENCH_FLAGS="--quick" for a short run)
+	$(CARGO) run --release --locked -p outrigger-tests --bin bench -- \
+	  --outrigger target/release/outrigger --etcd $(CACHE)/etcd-3.7.3/etcd $(BENCH_FLAGS)
+
+verify: ## Formatting, lints, docs, generated files, dependency rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) run --locked -q -p outrigger-operator --bin crdgen -- --check
+	@bash tests/deny.sh
+
+fix: ## Format, and apply what clippy can fix
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+generate: ## Write crds/ from the types
+	$(CARGO) run --locked -q -p outrigger-operator --bin crdgen
