@@ -2,6 +2,10 @@
 //!
 //! May import: `types`, `log`, `membership`. Deliberately absent: rendering.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use crate::log::ConfState;
 use crate::membership::{RosterEntry, Route};
 use crate::types::{ClusterId, Index, MemberId, Term};
@@ -83,6 +87,8 @@ pub struct NodeStatus {
     pub roster: Vec<RosterEntry>,
     /// Ids that never count again.
     pub tombstones: Vec<MemberId>,
+    /// The cluster's metadata: JSON values by key.
+    pub metadata: BTreeMap<String, Bytes>,
     /// Ticks since a leader was last known; 0 while there is one.
     pub leaderless_ticks: u64,
     /// Elections started here since start.
