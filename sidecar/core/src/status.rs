@@ -2,6 +2,10 @@
 //!
 //! May import: `types`, `log`, `membership`. Deliberately absent: rendering.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use crate::log::ConfState;
 use crate::membership::{RosterEntry, Route};
 use crate::types::{ClusterId, Index, MemberId, Term};
