@@ -5,6 +5,8 @@
 
 pub(crate) mod decide;
 pub(crate) mod reconcile;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -345,8 +345,10 @@ impl Node {
 
     pub(super) fn liveness(&self) -> Liveness {
         let now = self.leadership.ticks;
+        let heard = self.leadership.last_heard.iter().map(|(id, at)| (*id, now - at));
         Liveness {
-            silent_ticks: self.leadership.last_heard.iter().map(|(id, at)| (*id, now - at)).collect(),
+            // A member never hears itself, and is alive all the same.
+            silent_ticks: heard.chain([(self.config.own.id, 0)]).collect(),
             leading_ticks: if self.is_leader() { now - self.leadership.leading_since } else { 0 },
             election_ticks: u64::from(self.config.election_ticks),
         }
