@@ -6,7 +6,7 @@
 //! listening.
 
 mod layers;
-mod parse;
+pub(crate) mod parse;
 mod resolve;
 mod settings;
 

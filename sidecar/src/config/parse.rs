@@ -7,9 +7,9 @@ use std::time::Duration;
 
 /// What is wrong with a text, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) problem: String,
-    pub(super) fix: String,
+pub(crate) struct Problem {
+    pub(crate) problem: String,
+    pub(crate) fix: String,
 }
 
 pub(super) fn problem(problem: impl Into<String>, fix: impl Into<String>) -> Problem {
@@ -42,7 +42,7 @@ pub(super) fn log_level(text: &str) -> Result<String, Problem> {
 }
 
 /// A number with `ms`, `s`, `m` or `h`.
-pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
     const FIX: &str = "write a number with its unit, as 100ms, 1.5s or 2m";
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -126,7 +126,7 @@ pub(super) fn dns_name(text: &str) -> Result<String, Problem> {
 }
 
 /// A host (a DNS name or an IP, IPv6 in brackets) and its port, if it has one.
-pub(super) fn host_port(text: &str, fix: &str) -> Result<(String, Option<u16>), Problem> {
+pub(crate) fn host_port(text: &str, fix: &str) -> Result<(String, Option<u16>), Problem> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         check_reachable(address.ip(), fix)?;
         let host = text.rsplit_once(':').map_or(text, |(host, _)| host);

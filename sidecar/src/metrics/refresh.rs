@@ -57,8 +57,8 @@ impl Metrics {
         }
         if let Some(published) = facts.published {
             let raft = &self.raft;
-            raft.revision.set(published.kv.revision());
-            raft.compacted_revision.set(published.kv.compacted_revision());
+            raft.revision.set(published.kv.revision().0);
+            raft.compacted_revision.set(published.kv.compacted_revision().0);
             raft.keys.set(i64::try_from(published.kv.len()).unwrap_or(i64::MAX));
             raft.kv_bytes.set(clamp(published.kv.size_bytes()));
         }

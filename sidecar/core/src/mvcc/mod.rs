@@ -13,11 +13,11 @@ mod view_placeholder {
         pub fn range(&self, _range: &Range) -> Result<RangeResponse, KvRefusal> {
             Ok(RangeResponse::default())
         }
-        pub fn revision(&self) -> i64 {
-            1
+        pub fn revision(&self) -> crate::types::Revision {
+            crate::types::Revision(1)
         }
-        pub fn compacted_revision(&self) -> i64 {
-            0
+        pub fn compacted_revision(&self) -> crate::types::Revision {
+            crate::types::Revision(0)
         }
         pub fn size_bytes(&self) -> u64 {
             0
@@ -37,7 +37,15 @@ mod view_placeholder {
     pub fn validate(_command: &Command) -> Result<(), KvRefusal> {
         Ok(())
     }
+
+    /// Replaced by the key space's own checks.
+    ///
+    /// # Errors
+    /// An empty key, an unknown sort.
+    pub fn validate_range(range: &Range) -> Result<(), KvRefusal> {
+        if range.range.key.is_empty() { Err(KvRefusal::EmptyKey) } else { Ok(()) }
+    }
 }
-pub use view_placeholder::{View, validate};
+pub use view_placeholder::{View, validate, validate_range};
 
 pub use command::*;

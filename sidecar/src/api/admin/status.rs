@@ -21,7 +21,7 @@ pub(super) fn response(door: &AdminDoor) -> v1::StatusResponse {
     if let Some(node) = node {
         let status = node.status();
         if let Some(published) = node.view() {
-            response.revision = published.kv.revision();
+            response.revision = published.kv.revision().0;
             response.db_size_bytes = i64::try_from(published.kv.size_bytes()).unwrap_or(i64::MAX);
         }
         let failures = status.members.iter().map(|member| member.route.id);

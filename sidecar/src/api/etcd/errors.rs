@@ -18,8 +18,6 @@ pub(crate) enum ClientError {
     NotServing(String),
     /// The request is larger than the limit.
     TooLarge,
-    /// The sort order or target is not one of the protocol's.
-    InvalidSort,
     /// An enumeration holds a number that the protocol does not know.
     UnknownEnum {
         /// The field.
@@ -59,6 +57,9 @@ fn kv(refusal: KvRefusal) -> (Code, &'static str) {
         KvRefusal::Compacted => (Code::OutOfRange, "mvcc: required revision has been compacted"),
         KvRefusal::FutureRevision => (Code::OutOfRange, "mvcc: required revision is a future revision"),
         KvRefusal::LeaseNotFound => (Code::NotFound, "requested lease not found"),
+        KvRefusal::LeaseExists => (Code::FailedPrecondition, "lease already exists"),
+        KvRefusal::LeaseTtlTooLarge => (Code::OutOfRange, "too large lease TTL"),
+        KvRefusal::InvalidSortOption => (Code::InvalidArgument, "invalid sort option"),
         KvRefusal::NoSpace => (Code::ResourceExhausted, "mvcc: database space exceeded"),
         KvRefusal::UnknownCommand => (
             Code::Unimplemented,
@@ -115,7 +116,6 @@ impl From<ClientError> for Status {
                 return Status::unavailable(format!("etcdserver: no leader: {reason}"));
             }
             ClientError::TooLarge => (Code::InvalidArgument, "request is too large"),
-            ClientError::InvalidSort => (Code::InvalidArgument, "invalid sort option"),
             ClientError::UnknownEnum { field, value } => {
                 return Status::invalid_argument(format!("etcdserver: {field} {value} is not known"));
             }
@@ -157,7 +157,9 @@ mod tests {
                 Code::InvalidArgument,
                 "etcdserver: request is too large",
             ),
-            (ClientError::InvalidSort, Code::InvalidArgument, "etcdserver: invalid sort option"),
+            (K::InvalidSortOption.into(), Code::InvalidArgument, "etcdserver: invalid sort option"),
+            (K::LeaseExists.into(), Code::FailedPrecondition, "etcdserver: lease already exists"),
+            (K::LeaseTtlTooLarge.into(), Code::OutOfRange, "etcdserver: too large lease TTL"),
             (ClientError::NotLeader, Code::FailedPrecondition, "etcdserver: not leader"),
             (ClientError::BadTransferee, Code::FailedPrecondition, "etcdserver: bad leader transferee"),
             (Refusal::NoLeader.into(), Code::Unavailable, "etcdserver: no leader"),

@@ -33,7 +33,7 @@ impl KvService {
         let published = self.door.view(&node, serializable).await?;
         let answer = published.kv.range(&range)?;
         let status: &NodeStatus = &node.status();
-        Ok(translate::range_response(answer, header(status, published.kv.revision())))
+        Ok(translate::range_response(answer, header(status, published.kv.revision().0)))
     }
 }
 
@@ -42,7 +42,8 @@ impl pb::kv_server::Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         let request = request.into_inner();
         let serializable = request.serializable;
-        let range = translate::range(request)?;
+        let range = translate::range(request);
+        mvcc::validate_range(&range).map_err(ClientError::from)?;
         Ok(Response::new(self.read(range, serializable).await?))
     }
 

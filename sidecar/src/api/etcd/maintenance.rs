@@ -46,7 +46,7 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         let view = node.view();
         let size = view.as_ref().map_or(0, |published| published.kv.size_bytes());
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let revision = view.as_ref().map_or(0, |published| published.kv.revision());
+        let revision = view.as_ref().map_or(0, |published| published.kv.revision().0);
         let mut errors = Vec::new();
         if status.leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());

@@ -2,7 +2,7 @@
 //! is made when the command is encoded for the log, which also frees the connection's receive buffer.
 //!
 //! May import: the wire, core's commands. Deliberately absent: IO, checks that the key space makes itself
-//! ([`outrigger_core::mvcc::validate`]).
+//! ([`outrigger_core::mvcc::validate`] and [`outrigger_core::mvcc::validate_range`]).
 
 use bytes::Bytes;
 use outrigger_core::mvcc;
@@ -11,25 +11,14 @@ use outrigger_proto::mvccpb;
 
 use super::errors::ClientError;
 
-/// A read.
-///
-/// # Errors
-/// An empty key, an unknown sort order or target.
-pub(crate) fn range(request: pb::RangeRequest) -> Result<mvcc::Range, ClientError> {
-    if request.key.is_empty() {
-        return Err(mvcc::KvRefusal::EmptyKey.into());
-    }
-    let known = pb::range_request::SortOrder::try_from(request.sort_order).is_ok()
-        && pb::range_request::SortTarget::try_from(request.sort_target).is_ok();
-    if !known {
-        return Err(ClientError::InvalidSort);
-    }
-    Ok(mvcc::Range {
+/// A read. The numbers of order and target are the protocol's own (a test holds them together), so that an unknown one
+/// goes through to where it is refused.
+pub(crate) fn range(request: pb::RangeRequest) -> mvcc::Range {
+    mvcc::Range {
         range: key_range(request.key, request.range_end),
         // The protocol takes anything at or below zero for "all" and "now".
         limit: request.limit.max(0),
         revision: request.revision.max(0),
-        // The numbers of order and target are the protocol's own (checked by a test).
         order: request.sort_order,
         target: request.sort_target,
         keys_only: request.keys_only,
@@ -38,7 +27,7 @@ pub(crate) fn range(request: pb::RangeRequest) -> Result<mvcc::Range, ClientErro
         max_mod_revision: request.max_mod_revision,
         min_create_revision: request.min_create_revision,
         max_create_revision: request.max_create_revision,
-    })
+    }
 }
 
 /// A put.
@@ -61,7 +50,7 @@ pub(crate) fn delete_range(request: pb::DeleteRangeRequest) -> mvcc::DeleteRange
 /// A transaction, nested ones included. The depth is bounded by the decoder's recursion limit.
 ///
 /// # Errors
-/// As [`range`]; an operation that is none; an unknown compare.
+/// An operation that is none; an unknown compare.
 pub(crate) fn txn(request: pb::TxnRequest) -> Result<mvcc::Txn, ClientError> {
     Ok(mvcc::Txn {
         compare: request.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
@@ -75,7 +64,7 @@ fn operation(op: pb::RequestOp) -> Result<mvcc::TxnOperation, ClientError> {
     let op = match op.request {
         // An operation that is none is answered thus by etcd too.
         None => return Err(mvcc::KvRefusal::KeyNotFound.into()),
-        Some(Request::RequestRange(request)) => mvcc::TxnOp::Range(range(request)?),
+        Some(Request::RequestRange(request)) => mvcc::TxnOp::Range(range(request)),
         Some(Request::RequestPut(request)) => mvcc::TxnOp::Put(put(request)),
         Some(Request::RequestDeleteRange(request)) => mvcc::TxnOp::DeleteRange(delete_range(request)),
         Some(Request::RequestTxn(request)) => mvcc::TxnOp::Txn(txn(request)?),

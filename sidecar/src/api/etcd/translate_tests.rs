@@ -68,24 +68,14 @@ fn a_range_keeps_every_field() {
         min_create_revision: 7,
         max_create_revision: 8,
     };
-    assert_eq!(range(request), Ok(expected));
+    assert_eq!(range(request), expected);
 }
 
 #[test]
 fn a_negative_limit_or_revision_means_all_and_now() {
     let request = pb::RangeRequest { key: bytes("a"), limit: -1, revision: -9, ..Default::default() };
-    let translated = range(request).unwrap();
+    let translated = range(request);
     assert_eq!((translated.limit, translated.revision), (0, 0));
-}
-
-#[test]
-fn a_range_is_refused_for_an_empty_key_and_for_an_unknown_sort() {
-    let empty = pb::RangeRequest::default();
-    assert_eq!(range(empty), Err(mvcc::KvRefusal::EmptyKey.into()));
-    let order = pb::RangeRequest { key: bytes("a"), sort_order: 3, ..Default::default() };
-    assert_eq!(range(order), Err(ClientError::InvalidSort));
-    let target = pb::RangeRequest { key: bytes("a"), sort_target: 5, ..Default::default() };
-    assert_eq!(range(target), Err(ClientError::InvalidSort));
 }
 
 #[test]

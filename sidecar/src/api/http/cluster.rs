@@ -56,7 +56,7 @@ pub(super) async fn show(State(shared): State<Shared>) -> Json<Value> {
             fields.extend(more);
         }
         if let Some(published) = node.view() {
-            fields.insert("revision".to_owned(), json!(published.kv.revision()));
+            fields.insert("revision".to_owned(), json!(published.kv.revision().0));
             fields.insert("db_size_bytes".to_owned(), json!(published.kv.size_bytes()));
         }
     }
