@@ -13,7 +13,7 @@ use outrigger_core::effects::{CampaignDelay, Effects, Fetch, MessageClass};
 use outrigger_core::error::{Fatal, Refusal};
 use outrigger_core::event::Event;
 use outrigger_core::node::Node;
-use outrigger_core::status::NodeStatus;
+use outrigger_core::status::{Glance, NodeStatus};
 use outrigger_core::types::MemberId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -72,8 +72,8 @@ pub struct Driver {
     pub heartbeat_interval: Duration,
     /// Ends the driver.
     pub stop: CancellationToken,
-    /// The counter of the routes that transport has.
-    pub routes_version: Option<u64>,
+    /// What was published last, in short.
+    pub last_glance: Option<Glance>,
 }
 
 /// What one turn took in, for the two questions that follow it: is it worth a moment's wait, and may the status have
@@ -262,7 +262,8 @@ impl Driver {
     fn fetch(&self, fetch: Fetch) {
         let (reader, answers) = (Arc::clone(&self.old_entries), self.answers.clone());
         tokio::task::spawn_blocking(move || match reader.read(fetch.range.clone(), fetch.max_bytes) {
-            // The driver may have ended; then nobody waits for the entries.
+            // The driver may have ended; then nobody waits for the entries. None at all: they were released meanwhile,
+            // and a snapshot goes instead.
             Ok(entries) => drop(answers.send(Event::Fetched { fetch: fetch.id, entries })),
             Err(error) => crate::fatal::exit(
                 &format!("log entries {}..{} cannot be read", fetch.range.start, fetch.range.end),
@@ -281,34 +282,24 @@ impl Driver {
         });
     }
 
-    /// Publishes the status: with every tick, and in between only when something changed that callers wait for.
-    fn publish(&mut self, with_indexes: bool) {
+    /// Publishes the status: with every tick, and in between only when something changed that callers act on.
+    fn publish(&mut self, ticked: bool) {
+        let glance = self.node.glance();
+        let is_news = self.last_glance != Some(glance);
+        if !is_news && !ticked {
+            return;
+        }
+        if self.last_glance.is_none_or(|last| last.routes != glance.routes) {
+            self.transport.set_routes(&self.node.routes().1);
+        }
+        self.last_glance = Some(glance);
         let status = self.node.status();
-        let (version, routes) = self.node.routes();
-        if self.routes_version != Some(version) {
-            self.routes_version = Some(version);
-            self.transport.set_routes(&routes);
-        }
-        let changed = {
-            let last = self.status.borrow();
-            if with_indexes { **last != status } else { is_news(&last, &status) }
-        };
-        if changed {
-            self.status.send_replace(Arc::new(status));
-        }
+        self.status.send_if_modified(|last| {
+            let is_changed = **last != status;
+            if is_changed {
+                *last = Arc::new(status);
+            }
+            is_changed
+        });
     }
-}
-
-/// Whether a caller would act on the difference: indexes alone can wait for the tick.
-fn is_news(last: &NodeStatus, now: &NodeStatus) -> bool {
-    last.role != now.role
-        || last.term != now.term
-        || last.leader != now.leader
-        || last.formed != now.formed
-        || last.removed != now.removed
-        || last.draining != now.draining
-        || last.configuration_index != now.configuration_index
-        || last.durable_configuration_index != now.durable_configuration_index
-        || last.members.len() != now.members.len()
-        || last.tombstones != now.tombstones
 }

@@ -5,6 +5,7 @@ pub mod apply_task;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod disk;
 pub mod driver;
 pub mod fatal;
 pub mod inbox;

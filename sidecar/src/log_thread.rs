@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use outrigger_core::event::Event;
 use outrigger_core::log::{Batch, Entry};
 use outrigger_core::types::{BatchNumber, Index};
+use outrigger_storage::Appended;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Syncs whose times are kept for the p99.
@@ -30,7 +31,7 @@ pub trait DurableLog: Send + 'static {
     /// What is on the disk is unknown afterwards.
     fn append(&mut self, batches: &[Batch]) -> Result<Appended, DiskError>;
 
-    /// Makes a segment ready for later, so that no put waits for its zeros. `false`: nothing to do.
+    /// One short step towards the next segment, so that no put waits for its zeros. `false`: nothing is left to do.
     ///
     /// # Errors
     /// As above.
@@ -54,8 +55,8 @@ pub trait OldEntries: Send + Sync + std::fmt::Debug {
 
 /// What the thread measures, for the metrics and the campaign's delay.
 pub trait ObserveSync: Send + 'static {
-    /// One sync of `batches` batches took so long.
-    fn synced(&self, took: Duration, batches: usize);
+    /// One append took so long.
+    fn synced(&self, took: Duration, appended: Appended);
 }
 
 enum Request {
@@ -191,32 +192,38 @@ impl<L: DurableLog, O: ObserveSync> Worker<L, O> {
         }
     }
 
-    /// The next request. While there is none, a spare segment is made ready.
+    /// The next request. While there is none, a spare segment is made ready, step by step.
     fn next(&mut self) -> Option<Request> {
-        match self.queue.try_recv() {
-            Ok(request) => return Some(request),
-            Err(mpsc::TryRecvError::Disconnected) => return None,
-            Err(mpsc::TryRecvError::Empty) => {}
+        loop {
+            match self.queue.try_recv() {
+                Ok(request) => return Some(request),
+                Err(mpsc::TryRecvError::Disconnected) => return None,
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
+            match self.log.prepare_spare() {
+                Ok(true) => {}
+                Ok(false) => return self.queue.recv().ok(),
+                Err(error) => {
+                    crate::fatal::exit("a spare segment of the log cannot be made ready", error.as_ref())
+                }
+            }
         }
-        if let Err(error) = self.log.prepare_spare() {
-            crate::fatal::exit("a spare segment of the log cannot be made ready", error.as_ref());
-        }
-        self.queue.recv().ok()
     }
 
     fn append(&mut self, batches: &mut Vec<Batch>) {
-        let Some(last) = batches.last().map(|batch| batch.number) else {
+        if batches.is_empty() {
             return;
-        };
-        let started = Instant::now();
-        if let Err(error) = self.log.append(batches) {
-            crate::fatal::exit("the log cannot be written", error.as_ref());
         }
+        let started = Instant::now();
+        let appended = match self.log.append(batches) {
+            Ok(appended) => appended,
+            Err(error) => crate::fatal::exit("the log cannot be written", error.as_ref()),
+        };
         let took = started.elapsed();
         // The driver may have ended: what is durable stays durable.
-        drop(self.answers.send(Event::Persisted { batch: last }));
+        drop(self.answers.send(Event::Persisted { batch: appended.durable }));
         self.latencies.note(took);
-        self.observer.synced(took, batches.len());
+        self.observer.synced(took, appended);
         batches.clear();
     }
 }
@@ -257,9 +264,10 @@ mod tests {
     }
 
     impl DurableLog for Gated {
-        fn append(&mut self, batches: &[Batch]) -> Result<(), DiskError> {
+        fn append(&mut self, batches: &[Batch]) -> Result<Appended, DiskError> {
             self.seen.send(batches.iter().map(|batch| batch.number.0).collect())?;
-            Ok(self.gate.recv()?)
+            self.gate.recv()?;
+            Ok(Appended { frames: 1, bytes: 4096, durable: batches.last().unwrap().number })
         }
 
         fn prepare_spare(&mut self) -> Result<bool, DiskError> {
@@ -274,7 +282,7 @@ mod tests {
     struct Unobserved;
 
     impl ObserveSync for Unobserved {
-        fn synced(&self, _took: Duration, _batches: usize) {}
+        fn synced(&self, _took: Duration, _appended: Appended) {}
     }
 
     fn batch(number: u64) -> Batch {

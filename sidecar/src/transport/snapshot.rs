@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use outrigger_core::effects::SendSnapshot;
 use outrigger_core::event::Event;
-use outrigger_core::types::{ClusterId, Index, MemberId, Term};
+use outrigger_core::types::{Index, MemberId, Term};
 use outrigger_proto::v1::peer_client::PeerClient;
 use outrigger_proto::v1::{SnapshotChunk, SnapshotOffsetRequest, SnapshotTarget};
+use outrigger_storage::snapshot_store::{SnapshotId, Transfer};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +24,7 @@ use tonic::{Status, Streaming};
 use super::Local;
 use super::dial::{DialError, Dialer};
 use super::receiver::{stopped, verify};
-use crate::snapshots::{OpenSnapshot, Place, SnapshotError, Snapshots};
+use crate::snapshots::{OpenSnapshot, SnapshotError, Snapshots};
 
 /// Bytes in one chunk.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -126,8 +127,8 @@ impl Job {
             to: self.send.to.0,
             index: self.send.header.index.0,
             term: self.send.header.term.0,
-            total_bytes: file.total_bytes(),
-            checksum: file.checksum(),
+            total_bytes: file.transfer().len,
+            checksum: file.transfer().crc,
         }
     }
 
@@ -146,7 +147,7 @@ impl Job {
             .map_err(|_| TransferError::Stalled)??
             .into_inner()
             .offset
-            .min(file.total_bytes());
+            .min(file.transfer().len);
         *reached = offset.max(*reached);
         let (chunks, queue) = mpsc::channel(2);
         let answer = client.send_snapshot(ReceiverStream::new(queue));
@@ -174,7 +175,7 @@ impl Job {
         loop {
             let data = file.read(offset, CHUNK_BYTES).await?;
             let end = offset + data.len() as u64;
-            let last = end >= file.total_bytes();
+            let last = end >= file.transfer().len;
             let chunk = SnapshotChunk {
                 target: target.take(),
                 offset,
@@ -218,7 +219,7 @@ impl SnapshotReceiver {
     /// # Errors
     /// `INTERNAL` when the disk fails.
     pub async fn offset(&self, target: &SnapshotTarget) -> Result<u64, Status> {
-        self.snapshots.received(place_of(target)).await.map_err(internal)
+        self.snapshots.received(transfer_of(target)).await.map_err(internal)
     }
 
     /// Takes a stream to its end: checks every chunk, makes the file durable, and only then tells the node.
@@ -233,11 +234,10 @@ impl SnapshotReceiver {
         let mut chunk = next(&mut stream).await?;
         let target = chunk.target.ok_or_else(|| Status::invalid_argument("a first chunk without a target"))?;
         let from = verify(local, target.cluster_id, target.from, target.to)?;
-        let mut file = self.snapshots.receive(place_of(&target), chunk.offset).await.map_err(internal)?;
+        let mut file = self.snapshots.receive(transfer_of(&target)).await.map_err(internal)?;
         loop {
-            check(&chunk, file.offset())?;
             let message = std::mem::take(&mut chunk.message);
-            file.write(chunk.data).await.map_err(internal)?;
+            file = file.write(chunk.offset, chunk.data, chunk.checksum).await.map_err(internal)?;
             if file.offset() == target.total_bytes {
                 let header = file.finish().await.map_err(internal)?;
                 stopped(local.node.notify(Event::SnapshotReceived { header }).await)?;
@@ -255,30 +255,22 @@ async fn next(stream: &mut Streaming<SnapshotChunk>) -> Result<SnapshotChunk, St
         .ok_or_else(|| Status::aborted("the snapshot ended before its last chunk: resume later"))
 }
 
-fn check(chunk: &SnapshotChunk, expected: u64) -> Result<(), Status> {
-    if chunk.offset != expected {
-        return Err(Status::data_loss(format!("a chunk of offset {} where {expected} was due", chunk.offset)));
-    }
-    let checksum = crc32c::crc32c(&chunk.data);
-    if checksum != chunk.checksum {
-        return Err(Status::data_loss(format!(
-            "the chunk at {expected} has checksum {checksum:08x} and says {:08x}",
-            chunk.checksum
-        )));
-    }
-    Ok(())
+fn transfer_of(target: &SnapshotTarget) -> Transfer {
+    let id = SnapshotId { index: Index(target.index), term: Term(target.term) };
+    Transfer { id, crc: target.checksum, len: target.total_bytes }
 }
 
-fn place_of(target: &SnapshotTarget) -> Place {
-    Place {
-        cluster: ClusterId(target.cluster_id),
-        index: Index(target.index),
-        term: Term(target.term),
-        total_bytes: target.total_bytes,
-        checksum: target.checksum,
-    }
-}
-
+/// `DATA_LOSS`: what came is not what was sent, resume; `INTERNAL`: this disk.
 fn internal(error: SnapshotError) -> Status {
-    Status::internal(super::dial::chain(&error))
+    use outrigger_storage::snapshot_store::SnapshotError as Store;
+    let text = super::dial::chain(&error);
+    match error {
+        SnapshotError::Store(
+            Store::OutOfOrder { .. } | Store::BadPiece { .. } | Store::Incomplete { .. } | Store::Damaged { .. },
+        ) => Status::data_loss(text),
+        SnapshotError::Store(_)
+        | SnapshotError::Header(_)
+        | SnapshotError::Restore(_)
+        | SnapshotError::Stopping(_) => Status::internal(text),
+    }
 }
