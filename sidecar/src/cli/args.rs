@@ -58,6 +58,13 @@ pub(super) enum Verb {
     /// Run a member until it is told to stop
     #[command(after_help = "Precedence: flags, then environment variables, then the file, then defaults.")]
     Run(RunArgs),
+    #[command(flatten)]
+    Ask(AskVerb),
+}
+
+/// What is asked of a running member, or of its files.
+#[derive(Debug, Subcommand)]
+pub(super) enum AskVerb {
     /// Show the member's and its cluster's state
     Status,
     /// Read keys

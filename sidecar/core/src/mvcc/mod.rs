@@ -6,7 +6,7 @@ mod view_placeholder {
 
     /// Replaced by the key space.
     #[derive(Clone, Debug, Default)]
-    pub struct View;
+    pub struct View(());
 
     #[allow(missing_docs, clippy::missing_errors_doc, reason = "placeholder with the agreed names")]
     impl View {
