@@ -104,15 +104,23 @@ impl Output {
 
 /// An error on standard error, with its chain of causes.
 pub fn complain(error: &dyn std::error::Error) {
-    let mut text = format!("error: {error}");
+    // Nobody is left to be told when standard error itself fails.
+    drop(writeln!(io::stderr(), "error: {}", chain(error)));
+}
+
+/// The error and its causes in one line. A cause that repeats what is there already (some libraries' do) is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
         cause = inner.source();
     }
-    // Nobody is left to be told when standard error itself fails.
-    drop(writeln!(io::stderr(), "{text}"));
+    text
 }
 
 /// Bytes as JSON: a text where they are one, else an object with their base64, so that nothing is lost or guessed.
@@ -179,6 +187,19 @@ pub(crate) mod tests {
         let rows = [vec!["orders-10".to_owned(), "leader".to_owned()], vec!["ö".to_owned(), String::new()]];
         captured.output(Format::Table).table(&["NAME", "ROLE"], &rows).unwrap();
         assert_eq!(captured.text(), "NAME       ROLE\norders-10  leader\nö\n");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Layer(&'static str, #[source] Option<Box<Layer>>);
+
+    #[test]
+    fn a_chain_of_causes_is_one_line_that_repeats_nothing() {
+        let refused = Layer("connection refused", None);
+        let again = Layer("tcp connect error", Some(Box::new(refused)));
+        let connect = Layer("tcp connect error", Some(Box::new(again)));
+        let top = Layer("nobody answers", Some(Box::new(connect)));
+        assert_eq!(chain(&top), "nobody answers: tcp connect error: connection refused");
     }
 
     #[test]

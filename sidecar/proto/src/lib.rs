@@ -10,6 +10,9 @@ pub use prost::Message;
     missing_docs,
     clippy::all,
     unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
     reason = "generated code; the .proto files are the documentation"
 )]
 pub mod v1 {
@@ -21,6 +24,9 @@ pub mod v1 {
     missing_docs,
     clippy::all,
     unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
     reason = "generated code; the .proto files are the documentation"
 )]
 pub mod mvccpb {
@@ -33,6 +39,8 @@ pub mod mvccpb {
     clippy::all,
     unreachable_pub,
     clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
     reason = "generated code; the .proto files are the documentation"
 )]
 pub mod etcdserverpb {

@@ -19,12 +19,15 @@ pub struct Cli {
     pub(super) endpoints: EndpointArgs,
 
     /// How to answer
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", global = true, default_value = "table")]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", global = true, help_heading = ASKING, default_value = "table")]
     pub(super) format: Format,
 
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
+
+/// The help's heading for what every command but `run` heeds.
+const ASKING: &str = "Asking a member";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct EndpointArgs {
@@ -33,6 +36,7 @@ pub(super) struct EndpointArgs {
         long,
         value_name = "HOST:PORT",
         global = true,
+        help_heading = ASKING,
         default_value = "127.0.0.1:2379",
         env = "OUTRIGGER_ENDPOINT"
     )]
@@ -43,13 +47,14 @@ pub(super) struct EndpointArgs {
         long,
         value_name = "HOST:PORT",
         global = true,
+        help_heading = ASKING,
         default_value = "127.0.0.1:2380",
         env = "OUTRIGGER_ADMIN_ENDPOINT"
     )]
     pub(super) admin_endpoint: String,
 
     /// How long to wait for an answer, as 500ms or 10s
-    #[arg(long, value_name = "DURATION", global = true, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", global = true, help_heading = ASKING, default_value = "10s")]
     pub(super) timeout: String,
 }
 
@@ -58,6 +63,13 @@ pub(super) enum Verb {
     /// Run a member until it is told to stop
     #[command(after_help = "Precedence: flags, then environment variables, then the file, then defaults.")]
     Run(RunArgs),
+    #[command(flatten)]
+    Ask(AskVerb),
+}
+
+/// What is asked of a running member, or of its files.
+#[derive(Debug, Subcommand)]
+pub(super) enum AskVerb {
     /// Show the member's and its cluster's state
     Status,
     /// Read keys

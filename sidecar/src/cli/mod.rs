@@ -18,7 +18,7 @@ mod wal_dump;
 use std::process::ExitCode;
 
 pub use args::Cli;
-use args::{MemberVerb, SnapshotVerb, Verb, WalVerb};
+use args::{AskVerb, MemberVerb, SnapshotVerb, Verb, WalVerb};
 use connect::Endpoints;
 use error::CliError;
 
@@ -30,9 +30,9 @@ pub fn main(cli: Cli) -> ExitCode {
     let Cli { endpoints, format, verb } = cli;
     let done = match verb {
         Verb::Run(args) => run::run(&args),
-        other => {
+        Verb::Ask(verb) => {
             let mut output = Output::stdout(format);
-            Endpoints::new(&endpoints).and_then(|endpoints| ask(&endpoints, other, &mut output))
+            Endpoints::new(&endpoints).and_then(|endpoints| ask(&endpoints, verb, &mut output))
         }
     };
     match done {
@@ -47,27 +47,28 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 /// A command against a running member, on a runtime of one thread.
-fn ask(endpoints: &Endpoints, verb: Verb, output: &mut Output) -> Result<(), CliError> {
+fn ask(endpoints: &Endpoints, verb: AskVerb, output: &mut Output) -> Result<(), CliError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
     runtime.block_on(dispatch(endpoints, verb, output))
 }
 
-async fn dispatch(endpoints: &Endpoints, verb: Verb, output: &mut Output) -> Result<(), CliError> {
+async fn dispatch(endpoints: &Endpoints, verb: AskVerb, output: &mut Output) -> Result<(), CliError> {
     match verb {
-        Verb::Run(args) => run::run(&args),
-        Verb::Status => status::show(endpoints, output).await,
-        Verb::Get(args) => kv::get(endpoints, args, output).await,
-        Verb::Put(args) => kv::put(endpoints, args, output).await,
-        Verb::Del(args) => kv::del(endpoints, args, output).await,
-        Verb::Txn(args) => txn::run(endpoints, args, output).await,
-        Verb::Compaction { revision } => kv::compact(endpoints, revision, output).await,
-        Verb::Member(MemberVerb::List) => member::list(endpoints, output).await,
-        Verb::Member(MemberVerb::Remove { member }) => member::remove(endpoints, &member, output).await,
-        Verb::Member(MemberVerb::Transfer { to }) => member::transfer(endpoints, to.as_deref(), output).await,
-        Verb::Snapshot(SnapshotVerb::Save { file }) => snapshot::save(endpoints, &file, output).await,
-        Verb::Drain => member::drain(endpoints, output).await,
-        Verb::Wal(WalVerb::Dump { dir }) => wal_dump::dump(&dir, output),
+        AskVerb::Status => status::show(endpoints, output).await,
+        AskVerb::Get(args) => kv::get(endpoints, args, output).await,
+        AskVerb::Put(args) => kv::put(endpoints, args, output).await,
+        AskVerb::Del(args) => kv::del(endpoints, args, output).await,
+        AskVerb::Txn(args) => txn::run(endpoints, args, output).await,
+        AskVerb::Compaction { revision } => kv::compact(endpoints, revision, output).await,
+        AskVerb::Member(MemberVerb::List) => member::list(endpoints, output).await,
+        AskVerb::Member(MemberVerb::Remove { member }) => member::remove(endpoints, &member, output).await,
+        AskVerb::Member(MemberVerb::Transfer { to }) => {
+            member::transfer(endpoints, to.as_deref(), output).await
+        }
+        AskVerb::Snapshot(SnapshotVerb::Save { file }) => snapshot::save(endpoints, &file, output).await,
+        AskVerb::Drain => member::drain(endpoints, output).await,
+        AskVerb::Wal(WalVerb::Dump { dir }) => wal_dump::dump(&dir, output),
     }
 }
 

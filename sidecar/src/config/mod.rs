@@ -1,7 +1,7 @@
 //! What `outrigger run` is told: flags over environment over a YAML file over defaults, checked before anything is
 //! opened.
 //!
-//! One table ([`settings`]) gives every setting its flag, its variable (`OUTRIGGER_` and the flag in capitals), its key in
+//! One table ([`SETTINGS`]) gives every setting its flag, its variable (`OUTRIGGER_` and the flag in capitals), its key in
 //! the file, its default and its help. May import: std, clap, serde_yaml. Deliberately absent: opening, resolving,
 //! listening.
 

@@ -45,7 +45,8 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         let status = node.status();
         let view = node.view();
         let size = view.as_ref().map_or(0, |published| published.kv.size_bytes());
-        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        // etcd never reports an empty database, so etcdctl 3.7 divides by this size: 0 would crash it.
+        let size = i64::try_from(size).unwrap_or(i64::MAX).max(1);
         let revision = view.as_ref().map_or(0, |published| published.kv.revision().0);
         let mut errors = Vec::new();
         if status.leader.is_none() {

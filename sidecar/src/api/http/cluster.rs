@@ -133,7 +133,7 @@ pub(super) async fn remove_peer(State(shared): State<Shared>, Path(given): Path<
     let door = &shared.door;
     let node = match door.node() {
         Ok(node) => node,
-        Err(response) => return response,
+        Err(nodeless) => return nodeless.into_response(),
     };
     let status = node.status();
     let Some(target) = selector(&status, &given) else {

@@ -31,14 +31,14 @@ pub(super) async fn list(State(shared): State<Shared>) -> Response {
             let status = node.status();
             Json(json!({ "keys": status.metadata.keys().collect::<Vec<_>>() })).into_response()
         }
-        Err(response) => response,
+        Err(nodeless) => nodeless.into_response(),
     }
 }
 
 pub(super) async fn read(State(shared): State<Shared>, Path(key): Path<String>) -> Response {
     let node = match shared.door.node() {
         Ok(node) => node,
-        Err(response) => return response,
+        Err(nodeless) => return nodeless.into_response(),
     };
     match node.status().metadata.get(&key) {
         // The value is JSON already: it was checked on its way in.
@@ -83,7 +83,7 @@ async fn change(shared: &Shared, key: String, value: Option<Bytes>, wait: Wait) 
     let door = &shared.door;
     let node = match door.node() {
         Ok(node) => node,
-        Err(response) => return response,
+        Err(nodeless) => return nodeless.into_response(),
     };
     let request = AdminRequest::SetMetadata { key: key.clone(), value };
     if wait.wait == Some(false) {

@@ -121,14 +121,21 @@ fn failure(code: StatusCode, text: &str) -> Response {
     (code, Json(json!({ "error": text }))).into_response()
 }
 
+/// There is no node to ask: what the process says instead.
+#[derive(Debug)]
+struct Nodeless(String);
+
+impl IntoResponse for Nodeless {
+    fn into_response(self) -> Response {
+        failure(StatusCode::SERVICE_UNAVAILABLE, &format!("no node runs here: {}", self.0))
+    }
+}
+
 impl HttpDoor {
     /// # Errors
-    /// The answer for a process without a node.
-    fn node(&self) -> Result<Arc<NodeHandle>, Response> {
-        self.member.node().ok_or_else(|| {
-            let text = format!("no node runs here: {}", self.member.standing().waiting_for);
-            failure(StatusCode::SERVICE_UNAVAILABLE, &text)
-        })
+    /// What the process waits for, when it runs no node.
+    fn node(&self) -> Result<Arc<NodeHandle>, Nodeless> {
+        self.member.node().ok_or_else(|| Nodeless(self.member.standing().waiting_for))
     }
 
     fn refused(&self, refusal: &Refusal) -> Response {

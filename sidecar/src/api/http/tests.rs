@@ -117,10 +117,7 @@ async fn the_cluster_is_shown_with_every_members_lag_and_failures() {
 async fn a_peer_is_removed_by_id_or_name_and_refusals_keep_their_reason() {
     let removed = |input| match input {
         Input::Admin { request, reply } => {
-            let target = match request {
-                AdminRequest::Remove { target, expected: None, .. } => target,
-                other => panic!("{other:?}"),
-            };
+            let AdminRequest::Remove { target, expected: None, .. } = request else { panic!("{request:?}") };
             let answer = match target {
                 MemberSelector::Id(MemberId(0x2a)) | MemberSelector::Name(_) => {
                     Ok(AdminReply::Configuration { index: Index(9) })
