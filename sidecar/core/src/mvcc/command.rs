@@ -211,6 +211,25 @@ pub struct Compact {
     pub revision: i64,
 }
 
+/// Grants a lease. The id is drawn and the floor of the TTL applied before it is proposed: applying draws nothing.
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+pub struct LeaseGrant {
+    /// The lease's id, not 0 and not in use.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    /// How long it lives without a keepalive, in seconds.
+    #[prost(int64, tag = "2")]
+    pub ttl_seconds: i64,
+}
+
+/// Revokes a lease and deletes the keys attached to it, in one revision.
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+pub struct LeaseRevoke {
+    /// The lease's id.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
 /// A command for the key space.
 #[derive(Clone, PartialEq, Eq, ::prost::Oneof)]
 pub enum KvOp {
@@ -226,13 +245,19 @@ pub enum KvOp {
     /// A compaction.
     #[prost(message, tag = "4")]
     Compact(Compact),
+    /// A lease granted.
+    #[prost(message, tag = "5")]
+    LeaseGrant(LeaseGrant),
+    /// A lease revoked.
+    #[prost(message, tag = "6")]
+    LeaseRevoke(LeaseRevoke),
 }
 
 /// What a proposal carries for the key space.
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
 pub struct Command {
     /// The operation; `None` only if a newer version wrote what this one does not know.
-    #[prost(oneof = "KvOp", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "KvOp", tags = "1, 2, 3, 4, 5, 6")]
     pub op: Option<KvOp>,
 }
 
@@ -334,6 +359,15 @@ pub enum KvRefusal {
     /// A put attached to a lease that does not exist.
     #[error("requested lease not found")]
     LeaseNotFound,
+    /// A grant of a lease that exists.
+    #[error("lease already exists")]
+    LeaseExists,
+    /// A grant for longer than the longest TTL.
+    #[error("too large lease TTL")]
+    LeaseTtlTooLarge,
+    /// A sort order or target that is not one.
+    #[error("invalid sort option")]
+    InvalidSortOption,
     /// The quota is used up.
     #[error("mvcc: database space exceeded")]
     NoSpace,
@@ -347,6 +381,6 @@ pub enum KvRefusal {
 pub struct Response {
     /// The store's revision after the command.
     pub revision: i64,
-    /// The answer or the refusal. A compaction answers an empty `Range`.
+    /// The answer or the refusal. A compaction, a grant and a revoke answer an empty `Range`.
     pub result: Result<OpResponse, KvRefusal>,
 }
