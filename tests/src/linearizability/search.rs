@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
                 return Err(Violation::OutOfBudget { key: self.key, steps });
             }
             let operation = node / 2;
-            if node % 2 == 0 {
+            if node.is_multiple_of(2) {
                 if let Some(after) = step(state, &self.operations[operation]) {
                     taken.flip(operation);
                     if met.insert((taken.clone(), after)) {

@@ -254,8 +254,8 @@ proptest! {
         prop_assume!(!reads.is_empty());
         let read = *pick.get(&reads);
         let Outcome::Read { stored, revision } = history[read].outcome else { unreachable!() };
-        let other = history.iter().filter(|op| op.key == history[read].key).filter_map(|op| op.call.writes());
-        let wrong = other.filter(|value| Some(*value) != stored.map(|stored| stored.value)).last();
+        let mut others = history.iter().filter(|op| op.key == history[read].key).filter_map(|op| op.call.writes());
+        let wrong = others.rfind(|value| Some(*value) != stored.map(|stored| stored.value));
         let value = wrong.unwrap_or(ValueId(u64::MAX - 1));
         let mod_revision = stored.map_or(Revision(2), |stored| stored.mod_revision);
         history[read].outcome = Outcome::Read { stored: Some(Stored { value, mod_revision }), revision };
