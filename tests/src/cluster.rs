@@ -115,6 +115,8 @@ pub struct Cluster {
     pub members: Vec<ClusterMember>,
     /// Flags that every later start adds.
     pub extra_flags: Vec<String>,
+    /// The zone of the headless service; a test that renames the members' hosts changes it and publishes again.
+    pub zone: String,
     name: String,
     program: PathBuf,
     folder: PathBuf,
@@ -140,6 +142,7 @@ impl Cluster {
             dns,
             members: Vec::new(),
             extra_flags: Vec::new(),
+            zone: "orders-peers.test".to_owned(),
             name: "orders".to_owned(),
             program: program.to_owned(),
             folder: folder.to_owned(),
@@ -157,23 +160,15 @@ impl Cluster {
     /// When a step is not seen in time; the text carries the logs' ends.
     pub async fn start(program: &Path, folder: &Path, size: u8) -> Result<Self> {
         let mut cluster = Self::prepare(program, folder, size).await?;
-        for ordinal in 0..cluster.members.len() {
-            cluster.spawn(ordinal)?;
-        }
+        cluster.spawn_all()?;
         cluster.found_and_form().await?;
         Ok(cluster)
-    }
-
-    /// The zone of the headless service.
-    #[must_use]
-    pub fn zone(&self) -> String {
-        format!("{}-peers.test", self.name)
     }
 
     /// The domain name of a member.
     #[must_use]
     pub fn host(&self, member: &ClusterMember) -> String {
-        format!("{}.{}", member.name, self.zone())
+        format!("{}.{}", member.name, self.zone)
     }
 
     /// Lays out one more member, without DNS records and without starting it; gives its place in `members`.
@@ -201,8 +196,8 @@ impl Cluster {
             addresses.push(member.address);
             services.push((host, PEER_PORT));
         }
-        self.dns.set_addresses(&self.zone(), &addresses)?;
-        self.dns.set_services(&format!("_peer._tcp.{}", self.zone()), &services)
+        self.dns.set_addresses(&self.zone, &addresses)?;
+        self.dns.set_services(&format!("_peer._tcp.{}", self.zone), &services)
     }
 
     /// Starts the process of one member.
@@ -236,7 +231,7 @@ impl Cluster {
             .flag("--listen-http", member.http().to_string())
             .flag("--advertise-peer", format!("{}:{PEER_PORT}", self.host(member)))
             .flag("--advertise-client", format!("http://{}", member.client()))
-            .flag("--peers-dns", self.zone())
+            .flag("--peers-dns", self.zone.as_str())
             .flag("--dns-server", self.dns.address().to_string())
             .flag("--cluster-size", size.to_string())
             .flag("--heartbeat-interval", "100ms")
@@ -285,6 +280,36 @@ impl Cluster {
             }
         }
         found.context("no member says that it leads")
+    }
+
+    /// Gives every member the address with its own last byte in another range; all must be down. Publishes nothing.
+    /// The range that they leave is returned: it holds the DNS server.
+    ///
+    /// # Errors
+    /// When a member is running.
+    pub fn move_to(&mut self, range: LoopbackRange) -> Result<LoopbackRange> {
+        for member in &mut self.members {
+            ensure!(member.process.is_none(), "{} is running: kill it first", member.name);
+            let [_, _, _, last] = member.address.octets();
+            member.address = range.address(last);
+        }
+        Ok(std::mem::replace(&mut self.range, range))
+    }
+
+    /// `kill -9` of every member.
+    ///
+    /// # Errors
+    /// When one is down already.
+    pub fn kill_all(&mut self) -> Result<()> {
+        (0..self.members.len()).try_for_each(|place| self.kill(place))
+    }
+
+    /// Starts every member.
+    ///
+    /// # Errors
+    /// When one is running already, or cannot be started.
+    pub fn spawn_all(&mut self) -> Result<()> {
+        (0..self.members.len()).try_for_each(|place| self.spawn(place))
     }
 
     /// `kill -9` of one member.

@@ -17,5 +17,7 @@ pub mod loopback;
 pub mod nemesis;
 pub mod proc_stat;
 pub mod process;
+pub mod verdict;
 pub mod wait;
+pub mod wal_damage;
 pub mod workload;

@@ -50,6 +50,17 @@ impl Spec {
         self
     }
 
+    /// Gives a flag that is there another value.
+    ///
+    /// # Errors
+    /// When the flag is not there: a test of a wrong value would then test nothing.
+    pub fn replaced(mut self, flag: &str, value: impl Into<OsString>) -> Result<Self> {
+        let at = self.arguments.iter().position(|argument| argument == flag);
+        let standing = at.and_then(|at| self.arguments.get_mut(at + 1));
+        *standing.with_context(|| format!("{} is started without {flag}", self.name))? = value.into();
+        Ok(self)
+    }
+
     /// Adds a flag and its value.
     #[must_use]
     pub fn flag(self, flag: &str, value: impl Into<OsString>) -> Self {

@@ -98,9 +98,7 @@ impl System {
             }
             Kind::Outrigger => {
                 let mut cluster = Cluster::prepare_on(range, &side.program, folder, MEMBERS).await?;
-                for place in 0..cluster.members.len() {
-                    cluster.spawn(place)?;
-                }
+                cluster.spawn_all()?;
                 cluster.serving().await?;
                 Self::Outrigger(Box::new(cluster))
             }
