@@ -17,9 +17,11 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs it to its end, which must be a failure, and gives what it said.
 async fn refused(spec: Spec) -> Result<String> {
+    // The log is appended to: what an earlier process said in it must not count.
+    let said_before = std::fs::metadata(&spec.log).map_or(0, |log| log.len());
     let mut process = Process::spawn(spec)?;
     let status = process.ended(STEP).await?;
-    let said = process.log();
+    let said = process.log().split_off(usize::try_from(said_before)?);
     assert!(!status.success(), "it ended as if all were well: {said}");
     Ok(said)
 }
@@ -28,7 +30,7 @@ async fn refused(spec: Spec) -> Result<String> {
 async fn every_flag_out_of_range_is_named_with_its_value() -> Result<()> {
     let table = [
         ("--cluster-size", "0"),
-        ("--cluster-size", "-3"),
+        ("--cluster-size", "100"),
         ("--cluster-size", "three"),
         ("--heartbeat-interval", "0ms"),
         ("--heartbeat-interval", "soon"),
@@ -215,5 +217,28 @@ async fn a_command_on_an_empty_member_says_what_it_waits_for() -> Result<()> {
     let answer = member.etcd()?.get(&"k".into(), false, WITHIN).await;
     let status = answer.err().context("an empty member served a client")?;
     assert_eq!(status.code(), Code::Unavailable, "{status}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_of_settings_is_named_with_its_key() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::prepare(&binaries::outrigger()?, folder.path(), 1).await?;
+    let file = folder.path().join("settings.yaml");
+    for (text, named) in [
+        ("no-such-setting: 3\n", "no-such-setting"),
+        ("max-request-bytes: 64GiB\n", "max-request-bytes"),
+        ("snapshot-every-bytes: [1, 2]\n", "snapshot-every-bytes"),
+        ("- a list\n", "settings.yaml"),
+        ("\tnot yaml", "settings.yaml"),
+    ] {
+        std::fs::write(&file, text)?;
+        let said = refused(cluster.spec(0, 1)?.flag("--config", file.as_os_str())).await?;
+        assert!(said.contains(named), "{text:?}: {named} is not named in: {said}");
+        assert!(said.contains("settings.yaml"), "{text:?}: the file is not named in: {said}");
+    }
+    let missing = folder.path().join("missing.yaml");
+    let said = refused(cluster.spec(0, 1)?.flag("--config", missing.as_os_str())).await?;
+    assert!(said.contains("missing.yaml"), "{said}");
     Ok(())
 }
