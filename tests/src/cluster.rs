@@ -247,8 +247,8 @@ impl Cluster {
     pub async fn serving(&self) -> Result<()> {
         for member in self.members.iter().filter(|member| member.process.is_some()) {
             let mut client = member.etcd()?;
-            let probe = async || client.get(&"started?".into(), false, Duration::from_secs(1)).await;
-            self.explained(wait::until_ok(&format!("an answer of {}", member.name), STEP, probe).await)?;
+            let probe = async || Ok(client.get(&"started?".into(), false, Duration::from_secs(1)).await?);
+            self.seen(&format!("an answer of {}", member.name), probe).await?;
         }
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Cluster {
             let place = self.members.iter().position(|member| member.name == status.name);
             place.with_context(|| format!("the leader {} is none of ours", status.name))
         };
-        self.explained(wait::until_ok("a leader", STEP, probe).await)
+        self.seen("a leader", probe).await
     }
 
     /// The status of the member that says it leads in the highest term.
@@ -365,11 +365,23 @@ impl Cluster {
         Ok(self.range)
     }
 
-    /// Adds the ends of all logs to an error.
-    pub(crate) fn explained<T>(&self, outcome: Result<T>) -> Result<T> {
-        outcome.with_context(|| {
-            let running = self.members.iter().filter_map(|member| member.process.as_ref());
-            running.map(|process| process.log_tail(15)).collect::<Vec<_>>().join("\n")
-        })
+    /// Waits for `probe` as one step, and gives up at once when a member has ended by itself.
+    async fn seen<T, F>(&self, what: &str, mut probe: F) -> Result<T>
+    where
+        F: AsyncFnMut() -> Result<T>,
+    {
+        let running = || self.members.iter().filter_map(|member| member.process.as_ref());
+        let seen = wait::until_ok(what, STEP, async || {
+            match (probe().await, running().find(|one| one.has_ended())) {
+                (Ok(value), _) => Ok(Ok(value)),
+                (Err(reason), None) => Err(reason),
+                (Err(reason), Some(ended)) => Ok(Err(
+                    reason.context(format!("waiting for {what}, but {} has ended", ended.spec().name))
+                )),
+            }
+        });
+        seen.await
+            .flatten()
+            .with_context(|| running().map(|process| process.log_tail(15)).collect::<Vec<_>>().join("\n"))
     }
 }

@@ -129,6 +129,14 @@ impl Process {
         self.poll().is_none()
     }
 
+    /// Whether it has ended, told without reaping it: for those who only look on.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        // Behind the command's closing parenthesis stands the state; an unreaped dead process is a zombie.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        self.exited.is_some() || stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+    }
+
     /// CPU time and memory now.
     ///
     /// # Errors
@@ -270,7 +278,9 @@ mod tests {
     async fn a_process_that_ends_gives_its_status_and_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let mut process = shell("echo said; exit 7", folder.path());
-        let status = process.ended(Duration::from_secs(10)).await.unwrap();
+        let within = Duration::from_secs(10);
+        wait::until("seen as ended", within, async || process.has_ended().then_some(())).await.unwrap();
+        let status = process.ended(within).await.unwrap();
         assert_eq!(status.code(), Some(7));
         assert!(process.log().contains("said"));
         assert!(process.usage().is_err(), "a process that ended has no usage");
@@ -286,6 +296,7 @@ mod tests {
         };
         let pid = process.pid();
         process.pause().unwrap();
+        assert!(!process.has_ended(), "paused is not ended");
         let within = Duration::from_secs(10);
         wait::until("stopped", within, async || (state(pid) == 'T').then_some(())).await.unwrap();
         process.resume().unwrap();

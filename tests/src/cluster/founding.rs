@@ -5,8 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use outrigger_proto::v1::{FormRequest, FoundRequest, Member, Phase, RosterEntry, StatusResponse};
 
-use super::{Cluster, PEER_PORT, STEP};
-use crate::wait;
+use super::{Cluster, PEER_PORT};
 
 impl Cluster {
     /// Plays the operator: waits until all answer empty, founds on the first, waits for the others to join and for the
@@ -35,7 +34,7 @@ impl Cluster {
                 ensure!(status.phase() == Phase::Empty, "its phase is {:?}", status.phase());
                 Ok(status)
             };
-            let status = self.explained(wait::until_ok(&what, STEP, probe).await)?;
+            let status = self.seen(&what, probe).await?;
             seeds.push(Member {
                 id: status.member_id,
                 name: member.name.clone(),
@@ -68,7 +67,7 @@ impl Cluster {
             ensure!(applied > voters / 2, "applied by {applied}: {:?}", status.configurations);
             Ok(status)
         };
-        self.explained(wait::until_ok(&what, STEP, probe).await)
+        self.seen(&what, probe).await
     }
 
     /// Asks the leader to form the cluster.
