@@ -1,7 +1,7 @@
 //! Compaction: refusing reads below a revision at once, and dropping the history behind it in steps.
 //!
 //! What is dropped is found through the order of writes, so that a compaction costs what it drops and not what
-//! stays. A million dropped versions would still stall the apply for a second: they are dropped a step at a time,
+//! stays. A million dropped versions would still stall the apply for two seconds: they are dropped a step at a time,
 //! with the commands that follow or whenever the owner has time. When exactly makes no difference to any answer,
 //! digest or snapshot, so members need not agree on it.
 //!

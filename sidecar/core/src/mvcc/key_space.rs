@@ -15,10 +15,10 @@ use crate::lease::Lease;
 use crate::state_machine::{ChunkSource, Output, RestoreError, StateMachine};
 use crate::types::{Index, LeaseId};
 
-/// Dropped rows that each command sweeps besides its own work, well below 0.1 ms when there is something to sweep.
+/// Dropped rows that each command sweeps besides its own work, below 0.1 ms when there is something to sweep.
 /// Most commands add one row, so that the sweep always catches up.
-const SWEEP_PER_COMMAND: usize = 64;
-/// The same for a compaction itself: enough that an idle store's usual one is done at once, in a few milliseconds.
+const SWEEP_PER_COMMAND: usize = 32;
+/// The same for a compaction itself: enough that an idle store's usual one is done at once, in about ten milliseconds.
 const SWEEP_PER_COMPACTION: usize = 4096;
 
 /// The built-in state machine.
@@ -40,7 +40,7 @@ impl KeySpace {
         Response { revision: self.state.revision, result }
     }
 
-    /// Drops up to `budget` rows that a compaction has left behind, about 1 µs each, and says whether more remain.
+    /// Drops up to `budget` rows that a compaction has left behind, about 2 µs each, and says whether more remain.
     /// Commands do it as they come; an owner with time on its hands may, at any time and as often as it likes.
     pub fn sweep(&mut self, budget: usize) -> bool {
         self.sweeper.sweep(&mut self.state, budget);

@@ -44,10 +44,10 @@ impl View {
         before
     }
 
-    /// Keeps what was replaced for reads below `end`, if any read could still find it: what began and ended within
-    /// one revision never stood after any, and what ended at or below the compacted revision is out of reach.
+    /// Keeps what was replaced for reads below `end`, if any read could find it: what began and ended within one
+    /// revision never stood after any.
     fn retire(&mut self, row: Row, end: Mark) {
-        if row.mark().revision == end.revision || end.revision <= self.compacted {
+        if row.mark().revision == end.revision {
             self.size_bytes = self.size_bytes.saturating_sub(cost_bytes(&row));
         } else {
             self.old.insert(Superseded { row, end });
