@@ -54,9 +54,12 @@ struct Disk {
 pub(crate) struct SimFs(Arc<Mutex<Disk>>);
 
 impl SimFs {
+    /// An empty disk, on which the data directory's own name is durable (as `DataDir` sees to).
     pub(crate) fn new() -> Self {
         let root = Inode::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
-        Self::of(vec![root])
+        let fs = Self::of(vec![root]);
+        fs.create_dir(&data_dir()).unwrap();
+        fs.copy()
     }
 
     fn of(inodes: Vec<Inode>) -> Self {
