@@ -60,14 +60,16 @@ fn preamble() -> impl Strategy<Value = Preamble> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let kind = prop_oneof![
-        Just(EntryKind::Normal),
-        Just(EntryKind::ConfChange),
-        Just(EntryKind::ConfChangeV2)
-    ];
+    let kind =
+        prop_oneof![Just(EntryKind::Normal), Just(EntryKind::ConfChange), Just(EntryKind::ConfChangeV2)];
     let bytes = || vec(any::<u8>(), 0..40).prop_map(Bytes::from);
-    (index(), any::<u64>(), kind, bytes(), bytes())
-        .prop_map(|(index, term, kind, data, context)| Entry { index, term: Term(term), kind, data, context })
+    (index(), any::<u64>(), kind, bytes(), bytes()).prop_map(|(index, term, kind, data, context)| Entry {
+        index,
+        term: Term(term),
+        kind,
+        data,
+        context,
+    })
 }
 
 /// What can be written, owned.

@@ -89,7 +89,10 @@ fn a_tail_torn_at_any_sector_is_copied_and_sealed_off() {
         let torn = opened.report.torn[0].clone();
         assert_eq!((torn.path.as_path(), torn.offset), (segment_path(1).as_path(), start as u64));
         let copied = fs.bytes(&torn.copy);
-        assert_eq!(copied[..cut.min(copied.len())], whole.bytes(&segment_path(1))[start..start + cut.min(copied.len())]);
+        assert_eq!(
+            copied[..cut.min(copied.len())],
+            whole.bytes(&segment_path(1))[start..start + cut.min(copied.len())]
+        );
         assert_eq!(segments(&fs), [1, 2], "the valid end is sealed in a new segment");
         opened.writer.append(&[batch(1, 3..4, 1, 10)]).unwrap();
 
@@ -187,7 +190,9 @@ fn the_last_frame_of_a_segment_lost_after_the_next_began_is_corruption() {
 #[test]
 fn a_misdirected_frame_never_validates() {
     let fs = log_of(4, 100);
-    let copy_of = |bytes: &[u8], frame: u64| bytes[(FIRST_FRAME_OFFSET + frame * BLOCK_BYTES) as usize..][..BLOCK].to_vec();
+    let copy_of = |bytes: &[u8], frame: u64| {
+        bytes[(FIRST_FRAME_OFFSET + frame * BLOCK_BYTES) as usize..][..BLOCK].to_vec()
+    };
     // Frame 2 again behind the end: it is no frame there, so the end is torn, not longer.
     let behind = fs.copy();
     behind.patch(&segment_path(1), |bytes| {

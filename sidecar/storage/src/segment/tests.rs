@@ -15,9 +15,7 @@ fn frame(place: &Place, offset: u64, number: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 fn validates(place: &Place, bytes: &[u8], offset: u64) -> bool {
-    place
-        .frame_header(bytes, offset)
-        .is_some_and(|header| place.payload(&header, bytes, offset).is_some())
+    place.frame_header(bytes, offset).is_some_and(|header| place.payload(&header, bytes, offset).is_some())
 }
 
 proptest! {

@@ -111,7 +111,8 @@ fn agrees(opened: &Opened, model: &Model) -> Result<(), String> {
     }
     let range = recovered.first_index..recovered.last_index.next();
     let read = opened.reader.read(range.clone(), usize::MAX).map_err(|error| error.to_string())?;
-    let held = model.entries.range(range.start.0..).map(|(index, (term, bytes))| entry(*index, *term, *bytes));
+    let held =
+        model.entries.range(range.start.0..).map(|(index, (term, bytes))| entry(*index, *term, *bytes));
     let held: Vec<_> = held.collect();
     if read != held {
         return Err(format!("{} entries read, {} held from {}", read.len(), held.len(), range.start));
