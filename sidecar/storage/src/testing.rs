@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -153,12 +153,7 @@ impl SimFs {
 }
 
 fn names(path: &Path) -> Vec<String> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_str().unwrap().to_owned()),
-            _ => None,
-        })
-        .collect()
+    path.iter().map(|name| name.to_str().unwrap().to_owned()).filter(|name| name != "/").collect()
 }
 
 fn not_found() -> io::Error {

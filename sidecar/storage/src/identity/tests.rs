@@ -187,7 +187,7 @@ fn removed_folders_can_be_deleted() {
     let mut dir = open_as(&fs, SECOND).unwrap();
     assert!(matches!(dir.move_aside(FIRST), Err(IdentityError::ReusedId { .. })));
     let aside = dir.move_aside(SECOND).unwrap();
-    assert_eq!(dir.removed().unwrap(), [aside.clone()]);
+    assert_eq!(dir.removed().unwrap(), std::slice::from_ref(&aside));
     assert_eq!(dir.delete_removed().unwrap(), 1);
     assert!(!fs.exists(&aside).unwrap());
 }

@@ -139,11 +139,11 @@ fn the_largest_entry_that_fits_is_written_alone() {
 fn a_full_disk_is_met_by_the_spares_and_told_as_such() {
     let fs = SimFs::new();
     let mut opened = open(&fs).unwrap();
-    opened.writer.append(&[batch(1, 1..2, 1, 10)]).unwrap();
+    opened.writer.append(&[batch(1, 1..2, 1, 5000)]).unwrap();
     prepare_all(&mut opened.writer);
     assert!(opened.writer.usage().is_reserve_complete);
     fs.set_faults(Faults { allocate: Some(std::io::ErrorKind::StorageFull), ..Faults::default() });
-    let full = |number: u64| batch(number, number..number + 1, 1, 58_000);
+    let full = |number: u64| batch(number, number..number + 1, 1, 57_000);
     // Two spares, two segments.
     opened.writer.append(&[full(2)]).unwrap();
     opened.writer.append(&[full(3)]).unwrap();
