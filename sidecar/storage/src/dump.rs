@@ -261,3 +261,6 @@ fn summarise(payload: &[u8]) -> RecordSummary {
     }
     summary
 }
+
+#[cfg(test)]
+mod tests;

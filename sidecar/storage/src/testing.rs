@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -54,9 +54,12 @@ struct Disk {
 pub(crate) struct SimFs(Arc<Mutex<Disk>>);
 
 impl SimFs {
+    /// An empty disk, on which the data directory's own name is durable (as `DataDir` sees to).
     pub(crate) fn new() -> Self {
         let root = Inode::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
-        Self::of(vec![root])
+        let fs = Self::of(vec![root]);
+        fs.create_dir(&data_dir()).unwrap();
+        fs.copy()
     }
 
     fn of(inodes: Vec<Inode>) -> Self {
@@ -150,12 +153,7 @@ impl SimFs {
 }
 
 fn names(path: &Path) -> Vec<String> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_str().unwrap().to_owned()),
-            _ => None,
-        })
-        .collect()
+    path.iter().map(|name| name.to_str().unwrap().to_owned()).filter(|name| name != "/").collect()
 }
 
 fn not_found() -> io::Error {

@@ -488,4 +488,7 @@ fn piece_len(entries: &[Entry], limit: usize) -> usize {
     count
 }
 
+#[cfg(test)]
+mod tests;
+
 const _: () = assert!(BLOCK_BYTES == FIRST_FRAME_OFFSET, "the header is one block");

@@ -153,9 +153,11 @@ fn segment_path(setup: &Setup, segment: u64) -> PathBuf {
     setup.dir.join(crate::segment::file_name(setup.member, segment))
 }
 
-/// Opens a directory that may be there or not.
+/// Makes the log's directory, and what it lists, durable. A killed process may leave a segment whose name was never
+/// synced: what recovery is about to tell from it must not go with a later power cut.
 pub(crate) fn prepare_dir(setup: &Setup) -> Result<(), OpenError> {
     setup.fs.create_dir(&setup.dir).naming("create the directory", &setup.dir)?;
+    setup.fs.sync_dir(&setup.dir).naming("sync the directory", &setup.dir)?;
     crate::fs::sync_parent(&*setup.fs, &setup.dir)?;
     Ok(())
 }

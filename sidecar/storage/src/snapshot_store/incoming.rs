@@ -56,7 +56,7 @@ impl Transfer {
 pub struct Incoming {
     store: SnapshotStore,
     transfer: Transfer,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     file: Arc<dyn File>,
     offset: u64,
     synced: u64,
