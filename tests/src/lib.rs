@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Proofs against real parts: real processes, the real etcd and etcdctl, a real DNS server, the checker, the benchmark.
+//!
+//! Lives here: what tests and the benchmark share. May import: every crate of ours. Deliberately absent: fakes. A
+//! test that needs a server starts the server; a test that needs DNS asks a real resolver's questions.
+
+pub mod bench;
+pub mod binaries;
+pub mod cluster;
+pub mod dns;
+pub mod etcd_cluster;
+pub mod etcd_wire;
+pub mod histogram;
+pub mod history;
+pub mod linearizability;
+pub mod load;
+pub mod loopback;
+pub mod nemesis;
+pub mod proc_stat;
+pub mod process;
+pub mod verdict;
+pub mod wait;
+pub mod wal_damage;
+pub mod workload;

@@ -1,4 +1,8 @@
-//! The applier: committed entries in, results and snapshots' headers out. It runs beside the node.
+//! The applier: committed entries in, results and snapshots' headers out. It runs beside the node, so that a slow
+//! apply never stalls a heartbeat.
+//!
+//! May import: `state_machine`, `windows`, `membership`, `snapshot`. Deliberately absent: threads and publishing; the
+//! driver's apply task publishes the view *before* it reports [`Applied`].
 
 use std::sync::Arc;
 
@@ -7,8 +11,9 @@ use bytes::Bytes;
 use crate::log::ConfState;
 use crate::membership::Membership;
 use crate::snapshot::SnapshotHeader;
-use crate::state_machine::Output;
-use crate::types::{Index, InstallEpoch, ProposalId, Term};
+use crate::state_machine::{ChunkSource, Output, RestoreError, StateMachine};
+use crate::types::{ClusterId, Index, InstallEpoch, ProposalId, Term};
+use crate::windows::Windows;
 
 /// Work for the applier, in order.
 #[derive(Clone, Debug)]
@@ -20,7 +25,8 @@ pub enum ApplyTask {
         /// In log order, without gaps.
         items: Vec<ApplyItem>,
     },
-    /// Replace the state with the snapshot file's of this header, publish it, and answer with an [`Applied`] of its index.
+    /// Replace the state with the snapshot file's of this header, publish it, and answer with an [`Applied`] of its
+    /// index.
     Install {
         /// The epoch that begins with it.
         epoch: InstallEpoch,
@@ -74,43 +80,105 @@ pub struct Applied {
     pub results: Vec<(ProposalId, Output)>,
 }
 
-/// CONTRACT SKETCH, being implemented by the lead.
-#[allow(missing_docs, clippy::all, unused_variables, reason = "sketch")]
-mod sketch {
-    use super::*;
-    use crate::state_machine::{ChunkSource, RestoreError, StateMachine};
-    use crate::types::ClusterId;
+/// Owns the state machine; lives on a thread or task of its own.
+#[derive(Debug)]
+pub struct Applier<S: StateMachine> {
+    state: S,
+    index: Index,
+    term: Term,
+    membership: Arc<Membership>,
+    conf_state: Arc<ConfState>,
+    windows: Windows,
+}
 
-    /// Owns the state machine; lives on a thread or task of its own.
-    #[derive(Debug)]
-    pub struct Applier<S: StateMachine> {
-        pub state: S,
+impl<S: StateMachine> Applier<S> {
+    /// An empty state: a joiner's before its first snapshot.
+    #[must_use]
+    pub fn empty(cluster: ClusterId, state: S) -> Self {
+        let membership = Arc::new(Membership { cluster, ..Membership::default() });
+        Self {
+            state,
+            index: Index(0),
+            term: Term(0),
+            membership,
+            conf_state: Arc::default(),
+            windows: Windows::default(),
+        }
     }
 
-    #[allow(clippy::unimplemented, reason = "sketch")]
-    impl<S: StateMachine> Applier<S> {
-        /// An empty state (a joiner's before its first snapshot).
-        pub fn empty(cluster: ClusterId, state: S) -> Self {
-            unimplemented!()
+    /// The state that a snapshot file holds.
+    ///
+    /// # Errors
+    /// When the header's parts or a chunk do not decode, or the source of the chunks fails.
+    pub fn restore(header: &SnapshotHeader, chunks: ChunkSource<'_>) -> Result<Self, RestoreError> {
+        let malformed = |reason: &str| RestoreError::Malformed { chunk: 0, reason: reason.to_string() };
+        let membership =
+            Membership::decode(&header.membership).ok_or_else(|| malformed("the header's membership"))?;
+        let windows = Windows::decode(&header.windows).ok_or_else(|| malformed("the header's windows"))?;
+        Ok(Self {
+            state: S::restore(chunks)?,
+            index: header.index,
+            term: header.term,
+            membership: Arc::new(membership),
+            conf_state: Arc::new(header.conf_state.clone()),
+            windows,
+        })
+    }
+
+    /// Applies entries in order; items at or below the applied index are skipped (a snapshot covered them). Publish
+    /// [`Applier::view`] with the returned index, and only then report what this returns.
+    pub fn apply(&mut self, epoch: InstallEpoch, items: Vec<ApplyItem>) -> Applied {
+        let mut results = Vec::with_capacity(items.len());
+        for ApplyItem { index, term, kind } in items {
+            if index <= self.index {
+                continue;
+            }
+            match kind {
+                ApplyKind::Command { id, command } => results.extend(self.command(index, id, &command)),
+                ApplyKind::Membership { membership, conf_state } => {
+                    self.windows.retain(|id| membership.routes.contains_key(&id));
+                    self.membership = membership;
+                    self.conf_state = conf_state;
+                }
+                ApplyKind::Empty => {}
+            }
+            self.index = index;
+            self.term = term;
         }
-        /// From a snapshot file.
-        pub fn restore(header: &SnapshotHeader, chunks: ChunkSource<'_>) -> Result<Self, RestoreError> {
-            unimplemented!()
+        Applied { epoch, index: self.index, results }
+    }
+
+    fn command(&mut self, index: Index, id: ProposalId, command: &[u8]) -> Option<(ProposalId, Output)> {
+        if !self.membership.routes.contains_key(&id.member) {
+            return None;
         }
-        /// Applies entries; afterwards publish `view()` with the returned index, THEN report the `Applied`.
-        pub fn apply(&mut self, epoch: InstallEpoch, items: Vec<ApplyItem>) -> Applied {
-            unimplemented!()
+        if !self.windows.note(id) {
+            return Some((id, Output::Duplicate));
         }
-        pub fn view(&self) -> S::View {
-            unimplemented!()
-        }
-        pub fn applied(&self) -> Index {
-            unimplemented!()
-        }
-        /// Header of a snapshot of the state as it stands (O(members)); chunks come from the view.
-        pub fn header(&self) -> SnapshotHeader {
-            unimplemented!()
+        Some((id, self.state.apply(index, command)))
+    }
+
+    /// The state as it stands, in O(1).
+    pub fn view(&self) -> S::View {
+        self.state.view()
+    }
+
+    /// Everything up to this index is applied.
+    #[must_use]
+    pub fn applied(&self) -> Index {
+        self.index
+    }
+
+    /// The header of a snapshot of the state as it stands; its chunks come from [`Applier::view`].
+    #[must_use]
+    pub fn header(&self) -> SnapshotHeader {
+        SnapshotHeader {
+            cluster: self.membership.cluster,
+            index: self.index,
+            term: self.term,
+            conf_state: (*self.conf_state).clone(),
+            membership: self.membership.encode(),
+            windows: self.windows.encode(),
         }
     }
 }
-pub use sketch::Applier;

@@ -2,6 +2,8 @@
 //!
 //! May import: `types`. Deliberately absent: retryable errors; what may be tried again is a refusal that says so.
 
+use std::borrow::Cow;
+
 use crate::types::{AdminId, ClusterId, Index, MemberId};
 
 /// Why a proposal, a read or a request was not done. Only [`Refusal::OutcomeUnknown`] and
@@ -110,7 +112,7 @@ pub enum MembershipRefusal {
     #[error("the roster is invalid: {reason}")]
     InvalidRoster {
         /// What is wrong.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// The initial configuration is not complete or still joint.
     #[error("the initial configuration is not complete yet: {joined} of {expected} voters are in it")]
@@ -130,7 +132,7 @@ pub enum MembershipRefusal {
     #[error("cluster metadata refused: {reason}")]
     InvalidMetadata {
         /// What is wrong.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 

@@ -62,8 +62,10 @@ pub enum Event {
     },
     /// A snapshot of this member's state is durable on its disk (file and log mark may follow).
     SnapshotTaken {
-        /// Its place, and the encoded header that the file begins with.
+        /// Its place, and what the file begins with.
         header: crate::snapshot::SnapshotHeader,
+        /// The file's length: the next one is taken when the log outgrows it.
+        size_bytes: u64,
     },
     /// A snapshot that a leader sent is durable on this disk; its announcing message follows as `Peer`.
     SnapshotReceived {

@@ -2,10 +2,6 @@
 //!
 //! May import: `types`, `log`, `membership`. Deliberately absent: rendering.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
 use crate::log::ConfState;
 use crate::membership::{RosterEntry, Route};
 use crate::types::{ClusterId, Index, MemberId, Term};
@@ -87,8 +83,8 @@ pub struct NodeStatus {
     pub roster: Vec<RosterEntry>,
     /// Ids that never count again.
     pub tombstones: Vec<MemberId>,
-    /// The cluster's metadata: JSON values by key.
-    pub metadata: BTreeMap<String, Bytes>,
+    /// The cluster's metadata keys.
+    pub metadata: std::collections::BTreeMap<String, bytes::Bytes>,
     /// Ticks since a leader was last known; 0 while there is one.
     pub leaderless_ticks: u64,
     /// Elections started here since start.

@@ -1,51 +1,32 @@
-//! The built-in state machine: a revisioned key space.
+//! The built-in state machine: a revisioned key space with etcd v3's semantics.
+//!
+//! [`KeySpace`] applies commands one after another; [`View`] is the state as it stood after one of them, shared and
+//! immutable, that reads, watchers and snapshots use while applying goes on. The rooms: `command` (what goes in and
+//! comes out), `check` (what can be refused without looking at the state), `span` (what a range of keys means),
+//! `row` (a version of a key in one allocation), `tree` (the persistent map), `view` and `range` (reading), `write`
+//! (the one place that changes rows), `txn`, `compaction`, `key_space` (which command goes where), `snapshot`.
+//!
+//! May import: `types`, `lease`, `state_machine`. Deliberately absent: time, IO, quotas, authorisation.
 
+mod check;
 pub mod command;
-mod view_placeholder {
-    use super::{Command, KvRefusal, Range, RangeResponse};
+mod compaction;
+mod key_space;
+mod range;
+mod row;
+mod snapshot;
+mod span;
+pub(crate) mod tree;
+mod txn;
+mod view;
+mod write;
 
-    /// Replaced by the key space.
-    #[derive(Clone, Debug, Default)]
-    pub struct View(());
-
-    #[allow(missing_docs, clippy::missing_errors_doc, reason = "placeholder with the agreed names")]
-    impl View {
-        pub fn range(&self, _range: &Range) -> Result<RangeResponse, KvRefusal> {
-            Ok(RangeResponse::default())
-        }
-        pub fn revision(&self) -> crate::types::Revision {
-            crate::types::Revision(1)
-        }
-        pub fn compacted_revision(&self) -> crate::types::Revision {
-            crate::types::Revision(0)
-        }
-        pub fn size_bytes(&self) -> u64 {
-            0
-        }
-        pub fn len(&self) -> usize {
-            0
-        }
-        pub fn is_empty(&self) -> bool {
-            true
-        }
-    }
-
-    /// Replaced by the key space's own checks.
-    ///
-    /// # Errors
-    /// None here.
-    pub fn validate(_command: &Command) -> Result<(), KvRefusal> {
-        Ok(())
-    }
-
-    /// Replaced by the key space's own checks.
-    ///
-    /// # Errors
-    /// An empty key, an unknown sort.
-    pub fn validate_range(range: &Range) -> Result<(), KvRefusal> {
-        if range.range.key.is_empty() { Err(KvRefusal::EmptyKey) } else { Ok(()) }
-    }
-}
-pub use view_placeholder::{View, validate, validate_range};
-
+pub use check::{MAX_TXN_OPS, validate, validate_range};
 pub use command::*;
+pub use key_space::KeySpace;
+pub(crate) use row::{Mark, Row};
+pub(crate) use span::Span;
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

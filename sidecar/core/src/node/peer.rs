@@ -1,0 +1,280 @@
+//! What peers send: validated before it is stepped, for a forged or stale message panics raft-rs; and the forwarding of
+//! proposals, reads and requests, which does not use raft-rs's own.
+//!
+//! May import: `wire`, raft's message types, `node`. Deliberately absent: identity checks of the stream (transport did
+//! those: cluster id, target id, the sender's id).
+
+use bytes::Bytes;
+use prost::Message as _;
+use raft::eraftpb::{Message, MessageType};
+
+use crate::convert;
+use crate::effects::MessageClass;
+use crate::error::Refusal;
+use crate::node::Node;
+use crate::node::reads::Origin;
+use crate::snapshot::SnapshotHeader;
+use crate::types::{Index, MemberId, Term};
+use crate::wire::{self, ForwardRefusedWire, FromPeer, Payload, PeerOp, ReadResultWire, RemovedWire};
+
+/// Proposals that a follower forwarded, to be proposed at the next flush.
+#[derive(Debug)]
+pub(crate) struct ForeignProposals {
+    pub(crate) from: MemberId,
+    pub(crate) term: Term,
+    pub(crate) entries: Vec<Bytes>,
+}
+
+/// Forwarded proposals in one flush at most; beyond it they are refused with `TooManyRequests`.
+const MAX_FOREIGN: usize = 16_384;
+
+/// The class for transport's queues: only a heartbeat without a read's context may be superseded by a newer one.
+pub(crate) fn class_of(message: &Message) -> MessageClass {
+    let heartbeat =
+        matches!(message.get_msg_type(), MessageType::MsgHeartbeat | MessageType::MsgHeartbeatResponse);
+    if heartbeat && message.context.is_empty() { MessageClass::Heartbeat } else { MessageClass::Raft }
+}
+
+impl Node {
+    pub(super) fn peer_message(&mut self, from: MemberId, bytes: &Bytes) {
+        if self.membership.tombstones.contains(&from) {
+            self.tell_removed(from);
+            return;
+        }
+        match wire::decode_peer(bytes) {
+            Some(FromPeer::Raft(message)) => self.step(from, *message),
+            Some(FromPeer::Core(op)) => self.core_message(from, *op),
+            // Garbage of an admitted peer: a newer version's, or a fault on its side. Nothing of it can be used.
+            None => {}
+        }
+    }
+
+    /// A removed member is told so by a leader, and only when a majority of the voters has the removal durable: what it
+    /// does then (moving its data aside) cannot be undone.
+    fn tell_removed(&mut self, id: MemberId) {
+        if self.is_leader() && self.is_settled() {
+            self.send(id, PeerOp::Removed(RemovedWire { id: id.0 }));
+        }
+    }
+
+    fn step(&mut self, from: MemberId, message: Message) {
+        if !self.is_acceptable(from, &message) {
+            return;
+        }
+        let kind = message.get_msg_type();
+        let of_leader =
+            matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
+        if of_leader && message.term >= self.raw.raft.term {
+            // A leader lives: whoever was about to campaign need not.
+            self.leadership.gone = None;
+        }
+        self.leadership.last_heard.insert(from, self.leadership.ticks);
+        // The error is that the sender has no progress here any more, or that a proposal was dropped (there are none
+        // among peers' messages): nothing to be done about either.
+        let _stepped = self.raw.step(message);
+        self.leader_may_have_changed();
+    }
+
+    /// See consensus.md, "Who may speak" and "Validate every message before step".
+    fn is_acceptable(&self, from: MemberId, message: &Message) -> bool {
+        if message.to != self.config.own.id.0 || message.from != from.0 || message.term == 0 {
+            return false;
+        }
+        let last = self.raw.raft.raft_log.last_index();
+        let committed = self.raw.raft.raft_log.committed;
+        match message.get_msg_type() {
+            MessageType::MsgAppend => self.is_acceptable_append(message, committed),
+            MessageType::MsgHeartbeat => message.commit <= last,
+            MessageType::MsgSnapshot => self.is_acceptable_snapshot(message),
+            MessageType::MsgAppendResponse => message.index <= last && message.commit <= last,
+            MessageType::MsgHeartbeatResponse => message.commit <= last,
+            MessageType::MsgRequestVote
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse => true,
+            MessageType::MsgTimeoutNow => !self.leadership.draining && self.may_campaign(),
+            MessageType::MsgHup
+            | MessageType::MsgBeat
+            | MessageType::MsgPropose
+            | MessageType::MsgUnreachable
+            | MessageType::MsgSnapStatus
+            | MessageType::MsgCheckQuorum
+            | MessageType::MsgTransferLeader
+            | MessageType::MsgReadIndex
+            | MessageType::MsgReadIndexResp => false,
+        }
+    }
+
+    fn is_acceptable_append(&self, message: &Message, committed: u64) -> bool {
+        let mut at = message.index;
+        let mut term = message.log_term;
+        for entry in &message.entries {
+            let follows = entry.index == at + 1 && entry.term >= term && entry.term <= message.term;
+            let conflicts = entry.index <= committed
+                && entry.index >= self.raw.raft.raft_log.first_index()
+                && self.raw.raft.raft_log.term(entry.index).is_ok_and(|known| known != entry.term);
+            if !follows || conflicts {
+                return false;
+            }
+            (at, term) = (entry.index, entry.term);
+        }
+        true
+    }
+
+    fn is_acceptable_snapshot(&self, message: &Message) -> bool {
+        let Some(metadata) = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref()) else {
+            return false;
+        };
+        let Some(conf_state) = &metadata.conf_state else { return false };
+        let data = message.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.data);
+        let Ok(header) = SnapshotHeader::decode(data) else { return false };
+        header.cluster == self.config.cluster
+            && header.index == Index(metadata.index)
+            && header.term == Term(metadata.term)
+            && header.conf_state == convert::conf_state_from_raft(conf_state)
+            // The file is on this disk: without it the state could not be installed.
+            && self.applying.received == Some((header.index, header.term))
+    }
+
+    fn core_message(&mut self, from: MemberId, op: PeerOp) {
+        match op {
+            PeerOp::Forward(wire::ForwardWire { term, entries }) => self.forwarded(from, Term(term), entries),
+            PeerOp::ForwardRefused(ForwardRefusedWire { sequences, refusal }) => {
+                for (id, refusal) in self.proposals.refused(&sequences, &wire::refusal_from_wire(&refusal)) {
+                    self.reply_proposal(id, refusal);
+                }
+            }
+            PeerOp::Read(wire::ReadWire { batch }) => self.forwarded_read(from, batch),
+            PeerOp::ReadResult(ReadResultWire { batch, index, refusal }) => {
+                // Accepted only when asked for: the batch's number is this boot's and under way, its leader the sender.
+                if self.leader() == Some(from) && !self.is_leader() {
+                    let outcome = refusal.map_or(Ok(Index(index)), |r| Err(wire::refusal_from_wire(&r)));
+                    let verdicts = self.reads.answered(batch, &outcome);
+                    self.tell_readers(verdicts);
+                    let verdicts = self.reads.applied(self.applying.applied);
+                    self.tell_readers(verdicts);
+                }
+            }
+            PeerOp::Admin(wire) => self.admin_forwarded(from, wire),
+            PeerOp::AdminResult(wire) => self.admin_result(from, wire),
+            PeerOp::Report(report) => {
+                self.leadership.reports.insert(from, Index(report.durable_configuration_index));
+            }
+            PeerOp::Removed(RemovedWire { id }) => {
+                if MemberId(id) == self.config.own.id {
+                    self.become_removed();
+                }
+            }
+            PeerOp::Announce(route) => {
+                if route.id == from.0 && self.is_leader() {
+                    self.propose_announce(route);
+                }
+            }
+        }
+    }
+
+    fn forwarded(&mut self, from: MemberId, term: Term, entries: Vec<Bytes>) {
+        let waiting: usize = self.foreign.iter().map(|foreign| foreign.entries.len()).sum();
+        if waiting + entries.len() > MAX_FOREIGN {
+            self.refuse_foreign(from, &entries, &Refusal::TooManyRequests);
+            return;
+        }
+        self.foreign.push(ForeignProposals { from, term, entries });
+    }
+
+    pub(super) fn refuse_foreign(&mut self, to: MemberId, entries: &[Bytes], refusal: &Refusal) {
+        let sequences = entries.iter().filter_map(|data| sequence_of(to, data)).collect();
+        let refusal = wire::refusal_to_wire(refusal);
+        self.send(to, PeerOp::ForwardRefused(ForwardRefusedWire { sequences, refusal }));
+    }
+
+    fn forwarded_read(&mut self, from: MemberId, batch: u64) {
+        let refusal = if self.is_leader() {
+            self.reads.insert(Origin::Remote { from, batch }).err()
+        } else {
+            Some(Refusal::LeaderChanged)
+        };
+        if let Some(refusal) = refusal {
+            let refusal = Some(wire::refusal_to_wire(&refusal));
+            self.send(from, PeerOp::ReadResult(ReadResultWire { batch, index: 0, refusal }));
+        }
+    }
+
+    /// Hands what waits to the leader: into the log as one message with many entries, or to the peer that leads.
+    pub(super) fn pump_proposals(&mut self) {
+        if !self.proposals.has_queued() && self.foreign.is_empty() {
+            return;
+        }
+        let term = self.term();
+        let foreign = std::mem::take(&mut self.foreign);
+        if !self.is_leader() {
+            for ForeignProposals { from, entries, .. } in foreign {
+                self.refuse_foreign(from, &entries, &Refusal::LeaderChanged);
+            }
+            if let Some(leader) = self.leader()
+                && self.proposals.has_queued()
+            {
+                let entries = self.proposals.take_queued(term);
+                self.send(leader, PeerOp::Forward(wire::ForwardWire { term: term.0, entries }));
+            }
+            return;
+        }
+        for ForeignProposals { from, term: sent, entries } in foreign {
+            let own = entries.iter().all(|data| sequence_of(from, data).is_some());
+            if sent != term || !own {
+                self.refuse_foreign(from, &entries, &Refusal::LeaderChanged);
+            } else if let Err(refusal) = self.append(&entries) {
+                self.refuse_foreign(from, &entries, &refusal);
+            }
+        }
+        let own = self.proposals.take_queued(term);
+        if !own.is_empty()
+            && let Err(refusal) = self.append(&own)
+        {
+            let id = self.config.own.id;
+            let sequences: Vec<u64> = own.iter().filter_map(|data| sequence_of(id, data)).collect();
+            for (id, refusal) in self.proposals.refused(&sequences, &refusal) {
+                self.reply_proposal(id, refusal);
+            }
+        }
+    }
+
+    fn append(&mut self, entries: &[Bytes]) -> Result<(), Refusal> {
+        let mut message = Message { from: self.config.own.id.0, ..Message::default() };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.entries = entries
+            .iter()
+            .map(|data| raft::eraftpb::Entry { data: data.to_vec(), ..raft::eraftpb::Entry::default() })
+            .collect();
+        match self.raw.raft.step(message) {
+            Ok(()) => {
+                self.broadcast_commit = self.raw.raft.raft_log.committed;
+                Ok(())
+            }
+            Err(_) if self.raw.raft.lead_transferee.is_some() => Err(Refusal::LeaderChanged),
+            Err(_) => Err(Refusal::TooManyRequests),
+        }
+    }
+}
+
+/// The sequence of a forwarded proposal, if it is one of that member.
+fn sequence_of(member: MemberId, data: &Bytes) -> Option<u64> {
+    match wire::decode_payload(data) {
+        Some(Payload::Command { id, .. }) if id.member == member => Some(id.sequence),
+        Some(Payload::Command { .. } | Payload::Membership(_) | Payload::Empty) | None => None,
+    }
+}
+
+/// The context of a ReadIndex: the batch's number.
+pub(super) fn read_context(number: u64) -> Vec<u8> {
+    number.to_le_bytes().to_vec()
+}
+
+pub(super) fn read_number(context: &[u8]) -> Option<u64> {
+    context.try_into().ok().map(u64::from_le_bytes)
+}
+
+/// An encoded conf change.
+pub(super) fn encode_change(change: &raft::eraftpb::ConfChangeV2) -> Vec<u8> {
+    change.encode_to_vec()
+}

@@ -1,0 +1,183 @@
+//! Proposals that await their result: bounded, with deadlines in ticks, forwarded to the leader, and proposed anew when
+//! a newer term proves that they were lost.
+//!
+//! Why that proof holds: an entry's term is the term in which it was sent (a forward carries it, another term refuses),
+//! and terms in the log never fall. Once an entry of a later term is applied, an unanswered proposal of an earlier one
+//! is in no log that can still win, so it may be proposed again under the same id.
+//!
+//! May import: `types`, `error`, `wire`. Deliberately absent: raft; `node` decides where a proposal goes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::error::Refusal;
+use crate::types::{ProposalId, Term};
+
+/// One proposal of a client of this member.
+#[derive(Debug)]
+struct Pending {
+    id: ProposalId,
+    /// The entry's data, kept to be sent again.
+    data: Bytes,
+    deadline: u64,
+    /// In which term it was handed to a leader; `None` while it waits for one.
+    sent: Option<Term>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Proposals {
+    by_sequence: BTreeMap<u64, Pending>,
+    /// Sequences to hand to a leader at the next flush, in the order of arrival.
+    queued: Vec<u64>,
+    /// Refused for want of a leader: queued again at the next tick, so that two members never toss them to and fro.
+    deferred: Vec<u64>,
+    max_pending: usize,
+}
+
+impl Proposals {
+    pub(crate) fn new(max_pending: usize) -> Self {
+        let max_pending = max_pending.min(crate::windows::WINDOW / 2);
+        Self { by_sequence: BTreeMap::new(), queued: Vec::new(), deferred: Vec::new(), max_pending }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_sequence.len()
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// Takes a proposal in.
+    ///
+    /// # Errors
+    /// `TooManyRequests` at the bound.
+    pub(crate) fn insert(&mut self, id: ProposalId, data: Vec<u8>, deadline: u64) -> Result<(), Refusal> {
+        if self.by_sequence.len() >= self.max_pending {
+            return Err(Refusal::TooManyRequests);
+        }
+        self.by_sequence.insert(id.sequence, Pending { id, data: Bytes::from(data), deadline, sent: None });
+        self.queued.push(id.sequence);
+        Ok(())
+    }
+
+    /// Everything that waits for a leader, marked as handed over in this term.
+    pub(crate) fn take_queued(&mut self, term: Term) -> Vec<Bytes> {
+        let queued = std::mem::take(&mut self.queued);
+        let mut data = Vec::with_capacity(queued.len());
+        for sequence in queued {
+            if let Some(pending) = self.by_sequence.get_mut(&sequence) {
+                pending.sent = Some(term);
+                data.push(pending.data.clone());
+            }
+        }
+        data
+    }
+
+    /// A leader refused these without proposing them: later again, or over.
+    pub(crate) fn refused(&mut self, sequences: &[u64], refusal: &Refusal) -> Vec<(ProposalId, Refusal)> {
+        let again = matches!(refusal, Refusal::LeaderChanged | Refusal::NoLeader);
+        let mut over = Vec::new();
+        for sequence in sequences {
+            if again {
+                if let Some(pending) = self.by_sequence.get_mut(sequence) {
+                    pending.sent = None;
+                    self.deferred.push(*sequence);
+                }
+            } else if let Some(pending) = self.by_sequence.remove(sequence) {
+                over.push((pending.id, refusal.clone()));
+            }
+        }
+        over
+    }
+
+    /// An entry of `term` is applied: what was handed over in an earlier one is lost, and is queued again.
+    pub(crate) fn term_applied(&mut self, term: Term) {
+        for (sequence, pending) in &mut self.by_sequence {
+            if pending.sent.is_some_and(|sent| sent < term) {
+                pending.sent = None;
+                self.queued.push(*sequence);
+            }
+        }
+    }
+
+    /// The applier answered: whether it was one that waits here. The whole id must fit: an entry of an earlier boot
+    /// must never acknowledge a proposal of this one.
+    pub(crate) fn answered(&mut self, id: ProposalId) -> bool {
+        if self.by_sequence.get(&id.sequence).is_some_and(|pending| pending.id == id) {
+            self.by_sequence.remove(&id.sequence);
+            return true;
+        }
+        false
+    }
+
+    /// Queues what was deferred, and gives what is past its deadline.
+    pub(crate) fn tick(&mut self, now: u64) -> Vec<(ProposalId, Refusal)> {
+        self.queued.append(&mut self.deferred);
+        let late: Vec<u64> = self
+            .by_sequence
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= now)
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        let gone = late.into_iter().filter_map(|sequence| self.by_sequence.remove(&sequence));
+        gone.map(|pending| (pending.id, Refusal::Timeout)).collect()
+    }
+
+    /// Everything that is pending, given up.
+    pub(crate) fn drain(&mut self) -> Vec<ProposalId> {
+        self.queued.clear();
+        self.deferred.clear();
+        std::mem::take(&mut self.by_sequence).into_values().map(|pending| pending.id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::MemberId;
+
+    fn id(boot: u64, sequence: u64) -> ProposalId {
+        ProposalId { member: MemberId(1), boot, nonce: 5, sequence }
+    }
+
+    fn proposals() -> Proposals {
+        let mut proposals = Proposals::new(10);
+        for sequence in 1..=3 {
+            proposals.insert(id(2, sequence), vec![sequence as u8], 10).unwrap();
+        }
+        proposals
+    }
+
+    #[test]
+    fn an_entry_of_an_earlier_boot_acknowledges_nothing() {
+        let mut proposals = proposals();
+        assert!(!proposals.answered(id(1, 2)));
+        assert!(proposals.answered(id(2, 2)));
+        assert!(!proposals.answered(id(2, 2)));
+    }
+
+    #[test]
+    fn only_what_was_sent_in_an_earlier_term_is_proposed_again() {
+        let mut proposals = proposals();
+        assert_eq!(proposals.take_queued(Term(4)).len(), 3);
+        proposals.insert(id(2, 4), vec![4], 10).unwrap();
+        assert_eq!(proposals.take_queued(Term(5)).len(), 1);
+        proposals.term_applied(Term(4));
+        assert!(!proposals.has_queued());
+        proposals.term_applied(Term(5));
+        assert_eq!(proposals.take_queued(Term(5)).len(), 3);
+    }
+
+    #[test]
+    fn the_bound_refuses_and_a_deadline_frees_the_place() {
+        let mut proposals = Proposals::new(1);
+        proposals.insert(id(2, 1), Vec::new(), 3).unwrap();
+        assert_eq!(proposals.insert(id(2, 2), Vec::new(), 3), Err(Refusal::TooManyRequests));
+        assert!(proposals.tick(2).is_empty());
+        assert_eq!(proposals.tick(3), vec![(id(2, 1), Refusal::Timeout)]);
+        assert!(proposals.insert(id(2, 2), Vec::new(), 9).is_ok());
+    }
+}

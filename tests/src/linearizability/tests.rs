@@ -1,0 +1,264 @@
+//! The judge judged: hand-written traces of both verdicts, and generated ones.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::history::{Call, Outcome, Revision, Stored, ValueId};
+
+const BUDGET: u64 = 1_000_000;
+
+fn operation(call: Call, outcome: Outcome, invoked: u64, returned: u64) -> Operation {
+    Operation { client: 0, key: KeyId(0), call, outcome, invoked, returned }
+}
+
+fn put(value: u64, revision: i64, invoked: u64, returned: u64) -> Operation {
+    let outcome = Outcome::Written { revision: Revision(revision) };
+    operation(Call::Put(ValueId(value)), outcome, invoked, returned)
+}
+
+fn maybe_put(value: u64, invoked: u64, returned: u64) -> Operation {
+    operation(Call::Put(ValueId(value)), Outcome::Unknown, invoked, returned)
+}
+
+fn get(seen: Option<(u64, i64)>, revision: i64, invoked: u64, returned: u64) -> Operation {
+    let stored = seen
+        .map(|(value, mod_revision)| Stored { value: ValueId(value), mod_revision: Revision(mod_revision) });
+    operation(Call::Get, Outcome::Read { stored, revision: Revision(revision) }, invoked, returned)
+}
+
+fn cas(expected: Option<u64>, new: u64, outcome: Outcome, invoked: u64, returned: u64) -> Operation {
+    let call = Call::CompareAndSet { expected: expected.map(ValueId), new: ValueId(new) };
+    operation(call, outcome, invoked, returned)
+}
+
+const fn written(revision: i64) -> Outcome {
+    Outcome::Written { revision: Revision(revision) }
+}
+
+const fn not_equal(revision: i64) -> Outcome {
+    Outcome::NotEqual { revision: Revision(revision) }
+}
+
+/// Both ways must agree on the verdict: the search is asked even where the revisions already are a proof.
+fn accepted(history: &[Operation]) -> bool {
+    let by_search = search::check_key(KeyId(0), history, BUDGET).is_ok();
+    let by_both = check(history, BUDGET).is_ok();
+    assert_eq!(by_search, by_both, "{history:?}");
+    by_both
+}
+
+#[test]
+fn linearizable_traces_are_accepted() {
+    let traces: [(&str, Vec<Operation>); 6] = [
+        ("nothing", vec![]),
+        ("a read of an absent key", vec![get(None, 1, 0, 1)]),
+        ("read your write", vec![put(1, 2, 0, 10), get(Some((1, 2)), 2, 20, 30)]),
+        (
+            "two overlapping puts, either order",
+            vec![put(1, 3, 0, 100), put(2, 2, 0, 100), get(Some((1, 3)), 3, 200, 300)],
+        ),
+        (
+            "a read that overlaps a put may see it or not",
+            vec![put(1, 2, 0, 100), get(None, 1, 10, 20), get(Some((1, 2)), 2, 30, 40)],
+        ),
+        (
+            "a chain of comparisons",
+            vec![
+                cas(None, 1, written(2), 0, 10),
+                cas(None, 2, not_equal(2), 20, 30),
+                cas(Some(1), 3, written(3), 40, 50),
+                get(Some((3, 3)), 3, 60, 70),
+            ],
+        ),
+    ];
+    for (name, trace) in traces {
+        assert!(accepted(&trace), "{name}");
+        assert_eq!(check(&trace, BUDGET), Ok(Proof::Revisions), "{name}");
+    }
+}
+
+#[test]
+fn broken_traces_are_rejected() {
+    let traces: [(&str, Vec<Operation>); 7] = [
+        ("a stale read", vec![put(1, 2, 0, 10), put(2, 3, 20, 30), get(Some((1, 2)), 2, 40, 50)]),
+        ("a lost write", vec![put(1, 2, 0, 10), get(None, 1, 20, 30)]),
+        ("a value from nowhere", vec![put(1, 2, 0, 10), get(Some((9, 2)), 2, 20, 30)]),
+        ("a read from the future", vec![get(Some((1, 2)), 2, 0, 10), put(1, 2, 20, 30)]),
+        (
+            "reads that go back and forth",
+            vec![
+                put(1, 2, 0, 100),
+                put(2, 3, 0, 100),
+                get(Some((2, 3)), 3, 110, 120),
+                get(Some((1, 2)), 3, 130, 140),
+            ],
+        ),
+        (
+            "two comparisons with the same value held",
+            vec![cas(None, 1, written(2), 0, 10), cas(None, 2, written(3), 20, 30)],
+        ),
+        (
+            "a comparison that did not hold, though it must have",
+            vec![put(1, 2, 0, 10), cas(Some(1), 2, not_equal(2), 20, 30)],
+        ),
+    ];
+    for (name, trace) in traces {
+        assert!(!accepted(&trace), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_write_may_have_happened_or_not() {
+    let happened = [put(1, 2, 0, 10), maybe_put(2, 20, 30), get(Some((2, 3)), 3, 40, 50)];
+    let did_not = [put(1, 2, 0, 10), maybe_put(2, 20, 30), get(Some((1, 2)), 2, 40, 50)];
+    let late =
+        [maybe_put(2, 0, 10), put(1, 2, 20, 30), get(Some((1, 2)), 2, 40, 50), get(Some((2, 3)), 3, 60, 70)];
+    let explains_a_comparison =
+        [put(1, 2, 0, 10), maybe_put(2, 20, 30), cas(Some(1), 3, not_equal(3), 40, 50)];
+    for trace in [&happened[..], &did_not, &late, &explains_a_comparison] {
+        assert!(accepted(trace), "{trace:?}");
+    }
+    let both_ways = [maybe_put(2, 0, 10), get(Some((2, 2)), 2, 20, 30), get(None, 1, 40, 50)];
+    assert!(!accepted(&both_ways), "once seen, it stays");
+    let before_its_call = [get(Some((2, 2)), 2, 0, 10), maybe_put(2, 20, 30)];
+    assert!(!accepted(&before_its_call));
+}
+
+#[test]
+fn a_failed_write_that_is_read_is_rejected() {
+    let failed = operation(Call::Put(ValueId(1)), Outcome::Failed, 0, 10);
+    assert!(accepted(&[failed, get(None, 1, 20, 30)]));
+    assert!(!accepted(&[failed, get(Some((1, 2)), 2, 20, 30)]));
+}
+
+#[test]
+fn revisions_that_go_back_across_keys_are_not_a_proof() {
+    let mut other = put(2, 2, 20, 30);
+    other.key = KeyId(1);
+    // Each key alone is fine, so the search accepts; the proof says what the revisions contradict.
+    let verdict = check(&[put(1, 3, 0, 10), other], BUDGET).unwrap();
+    assert!(
+        matches!(verdict, Proof::Search { contradiction: Contradiction::RealTime(_), .. }),
+        "{verdict:?}"
+    );
+    let shared = check(&[put(1, 2, 0, 10), put(2, 2, 20, 30)], BUDGET).unwrap();
+    assert!(
+        matches!(shared, Proof::Search { contradiction: Contradiction::SharedRevision(Revision(2)), .. }),
+        "{shared:?}"
+    );
+}
+
+#[test]
+fn running_out_of_budget_is_a_violation() {
+    let trace = [put(1, 3, 0, 10), put(2, 2, 20, 30)];
+    assert_eq!(check(&trace, 1), Err(Violation::OutOfBudget { key: KeyId(0), steps: 2 }));
+}
+
+#[test]
+fn an_acknowledged_write_that_is_not_there_is_found() {
+    let stored = |value, revision| Stored { value: ValueId(value), mod_revision: Revision(revision) };
+    let history = [put(1, 2, 0, 10), put(2, 3, 20, 30)];
+    let ends = [
+        (Some(stored(2, 3)), true),
+        (Some(stored(7, 9)), true),
+        (Some(stored(1, 2)), false),
+        (Some(stored(1, 3)), false),
+        (None, false),
+    ];
+    for (end, fine) in ends {
+        let state: HashMap<KeyId, Stored> = end.map(|end| (KeyId(0), end)).into_iter().collect();
+        assert_eq!(acknowledged::check(&history, &state).is_ok(), fine, "{end:?}");
+    }
+}
+
+/// What a generated client does; numbers are choices that the generator below interprets.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    key: u32,
+    kind: u8,
+    before: u64,
+    after: u64,
+    loses_answer: bool,
+}
+
+fn choices(spread: u64) -> impl Strategy<Value = Vec<Choice>> {
+    let choice = (0..3_u32, 0..4_u8, 0..=spread, 0..=spread, prop::bool::weighted(0.1)).prop_map(
+        |(key, kind, before, after, loses_answer)| Choice { key, kind, before, after, loses_answer },
+    );
+    prop::collection::vec(choice, 1..60)
+}
+
+/// Executes the choices one after the other on a real (little) store, each in one instant, and widens the instants
+/// into intervals: linearizable by construction.
+fn execute(choices: &[Choice]) -> Vec<Operation> {
+    let mut store: HashMap<KeyId, Stored> = HashMap::new();
+    let mut revision = 1;
+    let mut history = Vec::new();
+    for (number, choice) in choices.iter().enumerate() {
+        let instant = 10_000 + u64::try_from(number).unwrap() * 100;
+        let new = ValueId(u64::try_from(number).unwrap());
+        let key = KeyId(choice.key);
+        let held = store.get(&key).copied();
+        let call = match choice.kind {
+            0 => Call::Get,
+            1 => Call::Put(new),
+            2 => Call::CompareAndSet { expected: held.map(|stored| stored.value), new },
+            _ => Call::CompareAndSet { expected: Some(ValueId(u64::MAX)), new },
+        };
+        let writes = matches!(choice.kind, 1 | 2);
+        if writes {
+            revision += 1;
+            store.insert(key, Stored { value: new, mod_revision: Revision(revision) });
+        }
+        let outcome = match (choice.loses_answer, call) {
+            (true, _) => Outcome::Unknown,
+            (false, Call::Get) => Outcome::Read { stored: held, revision: Revision(revision) },
+            (false, _) if writes => Outcome::Written { revision: Revision(revision) },
+            (false, _) => Outcome::NotEqual { revision: Revision(revision) },
+        };
+        let (invoked, returned) = (instant - choice.before, instant + choice.after);
+        history.push(Operation { client: 0, key, call, outcome, invoked, returned });
+    }
+    history
+}
+
+/// The same choices, with every answer arriving.
+fn complete(choices: &[Choice]) -> Vec<Choice> {
+    choices.iter().map(|choice| Choice { loses_answer: false, ..*choice }).collect()
+}
+
+proptest! {
+    #[test]
+    fn executions_with_overlaps_are_accepted_both_ways(choices in choices(1_000)) {
+        let history = execute(&choices);
+        prop_assert!(check(&history, BUDGET).is_ok());
+        for key in 0..3 {
+            let own: Vec<Operation> = history.iter().filter(|op| op.key == KeyId(key)).copied().collect();
+            prop_assert!(search::check_key(KeyId(key), &own, BUDGET).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_execution_where_every_answer_arrived_is_proved_by_its_revisions(choices in choices(1_000)) {
+        prop_assert_eq!(check(&execute(&complete(&choices)), BUDGET), Ok(Proof::Revisions));
+    }
+
+    #[test]
+    fn a_read_of_a_swapped_value_is_rejected(choices in choices(0), pick in any::<prop::sample::Index>()) {
+        // Without overlaps and with every outcome known a read has one right answer, so any other is wrong.
+        let mut history = execute(&complete(&choices));
+        let answered = |operation: &Operation| matches!(operation.outcome, Outcome::Read { .. });
+        let reads: Vec<usize> = (0..history.len()).filter(|index| answered(&history[*index])).collect();
+        prop_assume!(!reads.is_empty());
+        let read = *pick.get(&reads);
+        let Outcome::Read { stored, revision } = history[read].outcome else { unreachable!() };
+        let mut others = history.iter().filter(|op| op.key == history[read].key).filter_map(|op| op.call.writes());
+        let wrong = others.rfind(|value| Some(*value) != stored.map(|stored| stored.value));
+        let value = wrong.unwrap_or(ValueId(u64::MAX - 1));
+        let mod_revision = stored.map_or(Revision(2), |stored| stored.mod_revision);
+        history[read].outcome = Outcome::Read { stored: Some(Stored { value, mod_revision }), revision };
+        prop_assert!(check(&history, BUDGET).is_err());
+    }
+}
