@@ -1,2 +1,9 @@
 //! The `outrigger` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    outrigger_sidecar::cli::main(outrigger_sidecar::cli::Cli::parse())
+}

@@ -1,0 +1,57 @@
+//! The client port: etcd v3 over gRPC.
+//!
+//! One dispatch by path in front of the generated services, with nothing between it and the connection: no router, no
+//! layer, no span. It counts answers by method and code, and gives a text to what is not served.
+//! May import: tonic, the wire, its own rooms. Deliberately absent: TLS (a later concern of the listener).
+
+mod cluster;
+mod dispatch;
+mod door;
+mod errors;
+mod kv;
+mod maintenance;
+mod translate;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+pub use door::ClientDoor;
+pub use maintenance::PROTOCOL_VERSION;
+
+/// Calls in flight on one connection. More wait on the client's side; each costs a few hundred bytes here.
+const MAX_STREAMS_PER_CONNECTION: u32 = 16_384;
+/// What a client may send ahead on one call, and on all calls of one connection together: a request is at most
+/// 1.5 MiB by default, so that a few large ones do not stall the many small ones.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// A client that is gone without a word is noticed within a minute and a half.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves clients until `shutdown` resolves; then no new connection is accepted, calls in flight are answered and the
+/// connections close.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve_clients(
+    listener: TcpListener,
+    door: ClientDoor,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Server::builder()
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .serve_with_incoming_shutdown(dispatch::Dispatch::new(door), incoming, shutdown)
+        .await
+}
+
+#[cfg(test)]
+mod tests;

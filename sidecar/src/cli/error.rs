@@ -1,0 +1,127 @@
+//! Why a command failed, and its exit code.
+//!
+//! May import: tonic's status, `config`'s errors. Deliberately absent: printing.
+
+use std::io;
+use std::path::PathBuf;
+
+use tonic::{Code, Status};
+
+use crate::config::ConfigErrors;
+use crate::telemetry::TelemetryError;
+
+/// Why.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The arguments do not fit.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings do not fit.
+    #[error("the configuration is refused:\n{0}")]
+    Config(ConfigErrors),
+    /// Nobody answers at the endpoint.
+    #[error("nobody answers at {endpoint}: check that a member runs there, or name another with {flag}")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// What names it.
+        flag: &'static str,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The member answered with an error.
+    #[error("{endpoint} answered: {text} ({code:?}){hint}")]
+    Refused {
+        /// Who.
+        endpoint: String,
+        /// What it said.
+        text: String,
+        /// Its code.
+        code: Code,
+        /// What to do, where the code alone says it.
+        hint: &'static str,
+    },
+    /// A file cannot be read or written.
+    #[error("{path:?} could not be {done}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        done: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The stream of a snapshot ended before its end.
+    #[error("the snapshot ended after {got} of {total} bytes: nothing was kept at {path:?}; save it again")]
+    CutShort {
+        /// The file that was not written.
+        path: PathBuf,
+        /// Bytes that came.
+        got: u64,
+        /// Bytes that were promised.
+        total: u64,
+    },
+    /// Standard output failed.
+    #[error("the answer could not be written")]
+    Output(#[from] io::Error),
+    /// The runtime could not be made.
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The member ended with an error.
+    #[error("{0:#}")]
+    Member(anyhow::Error),
+    /// The build lacks a part.
+    #[error("{0} is not part of this build")]
+    NotBuilt(&'static str),
+}
+
+impl CliError {
+    /// 2 for what the caller must write differently, 1 for everything else.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::File { .. }
+            | Self::CutShort { .. }
+            | Self::Output(_)
+            | Self::Runtime(_)
+            | Self::Telemetry(_)
+            | Self::Member(_)
+            | Self::NotBuilt(_) => 1,
+        }
+    }
+
+    /// The member's answer, with what to do where its text does not say it.
+    pub(super) fn refused(endpoint: &str, status: &Status) -> Self {
+        let code = status.code();
+        let hint = match code {
+            Code::Unavailable => {
+                "; the cluster may be electing or forming: try again, see `outrigger status`"
+            }
+            Code::DeadlineExceeded | Code::Cancelled => {
+                "; a write may still have been applied: read before writing again, or wait longer with --timeout"
+            }
+            Code::Aborted => "; something changed meanwhile: look at the status and decide anew",
+            Code::Unimplemented => "; is this the right port? keys are on 2379, members and status on 2380",
+            Code::Ok
+            | Code::Unknown
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Internal
+            | Code::DataLoss
+            | Code::Unauthenticated => "",
+        };
+        Self::Refused { endpoint: endpoint.to_owned(), text: status.message().to_owned(), code, hint }
+    }
+}
