@@ -1,0 +1,89 @@
+//! The dump shows all that is there, damaged or not, and changes nothing.
+
+use super::*;
+use crate::testing::*;
+
+fn dump(fs: &SimFs) -> Vec<Item> {
+    let mut items = Vec::new();
+    let before = fs.changes();
+    visit(fs, &data_dir(), &mut |item| {
+        items.push(item);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(fs.changes(), before, "it writes nothing");
+    items
+}
+
+fn frames(items: &[Item]) -> Vec<(u64, bool)> {
+    let frame = |item: &Item| match item {
+        Item::Frame(frame) => Some((frame.number, frame.is_sealed_off)),
+        Item::Identity(_) | Item::Segment(_) | Item::Damage(_) => None,
+    };
+    items.iter().filter_map(frame).collect()
+}
+
+fn damage(items: &[Item]) -> Vec<DamageItem> {
+    let damage = |item: &Item| match item {
+        Item::Damage(damage) => Some(*damage),
+        Item::Identity(_) | Item::Segment(_) | Item::Frame(_) => None,
+    };
+    items.iter().filter_map(damage).collect()
+}
+
+fn log() -> SimFs {
+    let fs = SimFs::new();
+    let mut opened = open(&fs).unwrap();
+    for number in 1..6 {
+        opened.writer.append(&[batch(number, number * 2 - 1..number * 2 + 1, 1, 100)]).unwrap();
+    }
+    fs
+}
+
+#[test]
+fn every_frame_is_shown_with_sizes_and_without_payload() {
+    let items = dump(&log());
+    assert_eq!(frames(&items), [(1, false), (2, false), (3, false), (4, false), (5, false)]);
+    assert_eq!(damage(&items), []);
+    let Item::Frame(third) = &items[4] else { panic!("{:?}", items[4]) };
+    assert_eq!(third.records.span, Some(((Index(5), Term(1)), (Index(6), Term(1)))));
+    assert_eq!((third.records.entries, third.records.entry_bytes), (2, 200));
+    assert!(!format!("{items:?}").contains("data: "), "payloads are not shown");
+}
+
+#[test]
+fn damage_is_shown_with_what_follows_it() {
+    let fs = log();
+    let second = FIRST_FRAME_OFFSET + BLOCK_BYTES;
+    fs.patch(&segment_path(1), |bytes| bytes[second as usize + 50] ^= 1);
+    let items = dump(&fs);
+    assert_eq!(frames(&items).len(), 4);
+    let until = second + BLOCK_BYTES;
+    let expected = DamageItem { segment: 1, offset: second, until, is_sealed_off: false, is_followed: true };
+    assert_eq!(damage(&items), [expected]);
+}
+
+#[test]
+fn remains_behind_a_seal_are_shown_as_such() {
+    let fs = log();
+    let last = FIRST_FRAME_OFFSET + 4 * BLOCK_BYTES;
+    fs.patch(&segment_path(1), |bytes| bytes[last as usize + 50] ^= 1);
+    drop(open(&fs).unwrap());
+    let items = dump(&fs);
+    assert_eq!(damage(&items).len(), 1);
+    assert!(damage(&items)[0].is_sealed_off && !damage(&items)[0].is_followed);
+    // Made whole again, the frame still does not count.
+    fs.patch(&segment_path(1), |bytes| bytes[last as usize + 50] ^= 1);
+    assert_eq!(frames(&dump(&fs)), [(1, false), (2, false), (3, false), (4, false), (5, true), (5, false)]);
+}
+
+#[test]
+fn a_visitor_may_stop() {
+    let mut seen = 0;
+    visit(&log(), &data_dir(), &mut |_| {
+        seen += 1;
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(seen, 1);
+}
