@@ -1,12 +1,22 @@
 //! The sidecar: a raft member beside every pod of a RaftCluster.
 
 pub mod api;
+pub mod apply_task;
 pub mod cli;
 pub mod config;
+pub mod discovery;
+pub mod disk;
+pub mod driver;
+pub mod fatal;
 pub mod inbox;
+pub mod lifecycle;
 pub mod lifecycle_commands;
+pub mod log_thread;
 pub mod member;
 pub mod metrics;
 pub mod output;
+pub mod snapshots;
 pub mod telemetry;
+pub mod transport;
+pub mod waiters;
 pub mod wiring;

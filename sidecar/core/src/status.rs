@@ -46,6 +46,27 @@ pub struct ProgressStatus {
     pub configuration_index: Index,
 }
 
+/// What callers act on at once, cheap enough to look at after every flush: a status is worth publishing when it changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// The part that the member plays.
+    pub role: Role,
+    /// The term.
+    pub term: Term,
+    /// Who leads, if known.
+    pub leader: Option<MemberId>,
+    /// Whether clients are served.
+    pub formed: bool,
+    /// Index of the last applied membership entry.
+    pub configuration_index: Index,
+    /// The same, durably committed.
+    pub durable_configuration_index: Index,
+    /// The counter of [`crate::node::Node::routes`].
+    pub routes: u64,
+    /// Whether it never campaigns again.
+    pub draining: bool,
+}
+
 /// One consistent set of facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeStatus {

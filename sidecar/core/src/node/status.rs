@@ -5,10 +5,25 @@
 use raft::StateRole;
 
 use super::Node;
-use crate::status::{MemberStatus, NodeStatus, ProgressStatus, Role};
+use crate::status::{Glance, MemberStatus, NodeStatus, ProgressStatus, Role};
 use crate::types::{Index, MemberId};
 
 impl Node {
+    /// The facts whose change is worth a new status between two ticks; O(1).
+    #[must_use]
+    pub fn glance(&self) -> Glance {
+        Glance {
+            role: self.role(),
+            term: self.term(),
+            leader: self.leader(),
+            formed: self.membership.formed,
+            configuration_index: self.membership.configuration_index,
+            durable_configuration_index: self.durability.durable_configuration,
+            routes: self.overlay_version + self.membership.configuration_index.0,
+            draining: self.leadership.draining,
+        }
+    }
+
     /// One consistent set of facts; O(members).
     #[must_use]
     pub fn status(&self) -> NodeStatus {

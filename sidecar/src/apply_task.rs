@@ -1,0 +1,262 @@
+//! The applier's thread: committed entries in, published views and results out.
+//!
+//! May import: core's applier, `snapshots`. Deliberately absent: what an entry means. The one rule kept here is the
+//! order: a view is published *before* its results are reported, so that whoever hears of a write also sees it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use outrigger_core::applier::{Applied, Applier, ApplyItem, ApplyTask};
+use outrigger_core::event::Event;
+use outrigger_core::mvcc::View;
+use outrigger_core::snapshot::SnapshotHeader;
+use outrigger_core::state_machine::StateMachine;
+use outrigger_core::types::{Index, InstallEpoch};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use crate::inbox::Published;
+use crate::metrics::Metrics;
+use crate::snapshots::Snapshots;
+
+/// A disk that refuses a snapshot (it is full) is asked again after this; meanwhile nothing of the log is released.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
+
+/// The applier's ends: what it answers, where it publishes, where its snapshots go.
+#[derive(Clone, Debug)]
+pub struct ApplyWiring {
+    /// To the driver.
+    pub answers: UnboundedSender<Event>,
+    /// To readers.
+    pub published: Arc<ArcSwapOption<Published>>,
+    /// To disk.
+    pub snapshots: Snapshots,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Task(ApplyTask),
+    /// A snapshot for somebody outside; told its header once the file is durable.
+    Snapshot(oneshot::Sender<SnapshotHeader>),
+    Stop,
+}
+
+/// The thread, for the driver.
+#[derive(Debug)]
+pub struct ApplyHandle {
+    /// Unbounded, but watched: the driver refuses proposals while [`ApplyHandle::backlog_entries`] is high.
+    requests: mpsc::Sender<Request>,
+    handed: Index,
+    done: Index,
+}
+
+impl ApplyHandle {
+    /// Queues a task.
+    pub fn submit(&mut self, task: ApplyTask) {
+        match &task {
+            ApplyTask::Entries { items, .. } => {
+                self.handed = items.last().map_or(self.handed, |item| item.index);
+            }
+            ApplyTask::Install { header, .. } => self.handed = header.index,
+            ApplyTask::TakeSnapshot => {}
+        }
+        // The thread ends only when told to, or with the process.
+        drop(self.requests.send(Request::Task(task)));
+    }
+
+    /// Notes what was reported.
+    pub fn note_done(&mut self, applied: &Applied) {
+        self.done = applied.index;
+    }
+
+    /// Committed entries that were handed over and are not applied yet.
+    #[must_use]
+    pub fn backlog_entries(&self) -> u64 {
+        self.handed.0.saturating_sub(self.done.0)
+    }
+}
+
+/// Asks the applier for a snapshot. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SnapshotRequests(mpsc::Sender<Request>);
+
+impl SnapshotRequests {
+    /// The header of a snapshot that was taken after this call, once its file is durable. `None` when the applier ends.
+    pub async fn take(&self) -> Option<SnapshotHeader> {
+        let (reply, header) = oneshot::channel();
+        self.0.send(Request::Snapshot(reply)).ok()?;
+        header.await.ok()
+    }
+}
+
+/// The thread's other end, for whoever ends it.
+#[derive(Debug)]
+pub struct ApplyThread {
+    requests: mpsc::Sender<Request>,
+    thread: JoinHandle<()>,
+}
+
+impl ApplyThread {
+    /// Starts the thread over a recovered applier and publishes its view before it returns.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start<S: StateMachine<View = View>>(
+        applier: Applier<S>,
+        wiring: ApplyWiring,
+    ) -> std::io::Result<(Self, ApplyHandle)> {
+        let (requests, queue) = mpsc::channel();
+        let done = applier.applied();
+        let taking = Arc::new(AtomicBool::new(false));
+        let worker =
+            Worker { applier, wiring, queue, requests: requests.clone(), taking, outside: Vec::new() };
+        worker.publish();
+        let thread = std::thread::Builder::new().name("apply".to_string()).spawn(move || worker.run())?;
+        let handle = ApplyHandle { requests: requests.clone(), handed: done, done };
+        Ok((Self { requests, thread }, handle))
+    }
+
+    /// Where snapshots are asked for.
+    #[must_use]
+    pub fn snapshot_requests(&self) -> SnapshotRequests {
+        SnapshotRequests(self.requests.clone())
+    }
+
+    /// Applies what is queued, and ends the thread. Blocks until then.
+    pub fn stop(self) {
+        drop(self.requests.send(Request::Stop));
+        drop(self.thread.join());
+    }
+}
+
+struct Worker<S: StateMachine> {
+    applier: Applier<S>,
+    wiring: ApplyWiring,
+    queue: mpsc::Receiver<Request>,
+    /// To itself: a snapshot that failed is asked for again.
+    requests: mpsc::Sender<Request>,
+    /// Whether a snapshot is being written; one at a time.
+    taking: Arc<AtomicBool>,
+    outside: Vec<oneshot::Sender<SnapshotHeader>>,
+}
+
+impl<S: StateMachine<View = View>> Worker<S> {
+    fn run(mut self) {
+        while let Ok(request) = self.queue.recv() {
+            let mut next = Some(request);
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Task(ApplyTask::Entries { epoch, items }) => {
+                        next = self.entries(epoch, items);
+                    }
+                    Request::Task(ApplyTask::Install { epoch, header }) => self.install(epoch, &header),
+                    Request::Task(ApplyTask::TakeSnapshot) => self.take_snapshot(),
+                    Request::Snapshot(reply) => {
+                        self.outside.push(reply);
+                        self.take_snapshot();
+                    }
+                    Request::Stop => return,
+                }
+            }
+        }
+    }
+
+    /// Applies the entries, and those of the same epoch that queued behind them: one view and one report for all. Gives
+    /// the first request that is something else.
+    fn entries(&mut self, epoch: InstallEpoch, mut items: Vec<ApplyItem>) -> Option<Request> {
+        let mut next = None;
+        while let Ok(request) = self.queue.try_recv() {
+            match request {
+                Request::Task(ApplyTask::Entries { epoch: same, items: more }) if same == epoch => {
+                    items.extend(more);
+                }
+                other => {
+                    next = Some(other);
+                    break;
+                }
+            }
+        }
+        let (count, started) = (items.len() as u64, Instant::now());
+        let applied = self.applier.apply(epoch, items);
+        self.publish();
+        self.wiring.metrics.applied(count, started.elapsed());
+        self.answer(Event::Applied(applied));
+        next
+    }
+
+    /// The file is durable and was checked when it came: if it cannot be restored now, this disk is not to be trusted.
+    fn install(&mut self, epoch: InstallEpoch, header: &SnapshotHeader) {
+        match self.wiring.snapshots.restore(header) {
+            Ok(applier) => self.applier = applier,
+            Err(error) => crate::fatal::exit("an installed snapshot cannot be restored", &error),
+        }
+        self.publish();
+        let index = self.applier.applied();
+        tracing::info!(index = index.0, "snapshot installed");
+        self.answer(Event::Applied(Applied { epoch, index, results: Vec::new() }));
+    }
+
+    fn publish(&self) {
+        let view = Published { applied: self.applier.applied(), kv: self.applier.view() };
+        self.wiring.published.store(Some(Arc::new(view)));
+    }
+
+    /// Writes the state as it stands from its immutable view, on a thread of its own: applying goes on.
+    fn take_snapshot(&mut self) {
+        if self.taking.swap(true, Ordering::AcqRel) {
+            if !self.outside.is_empty() {
+                self.retry_later(Duration::from_millis(100));
+            }
+            return;
+        }
+        let (header, view) = (self.applier.header(), self.applier.view());
+        let outside = std::mem::take(&mut self.outside);
+        let (wiring, taking, requests) =
+            (self.wiring.clone(), Arc::clone(&self.taking), self.requests.clone());
+        let write = move || {
+            let started = Instant::now();
+            let mut chunks = S::snapshot_chunks(&view);
+            let written = wiring.snapshots.write(&header, &mut chunks);
+            taking.store(false, Ordering::Release);
+            match written {
+                Ok(size_bytes) => {
+                    wiring.metrics.snapshot_durable(header.index.0, size_bytes, Some(started.elapsed()));
+                    for reply in outside {
+                        drop(reply.send(header.clone()));
+                    }
+                    drop(wiring.answers.send(Event::SnapshotTaken { header, size_bytes }));
+                }
+                Err(error) => {
+                    let error = crate::transport::dial::chain(&error);
+                    tracing::error!(index = header.index.0, error, "a snapshot cannot be written; trying again");
+                    std::thread::sleep(SNAPSHOT_RETRY);
+                    drop(requests.send(Request::Task(ApplyTask::TakeSnapshot)));
+                }
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("snapshot".to_string()).spawn(write) {
+            self.taking.store(false, Ordering::Release);
+            tracing::error!(%error, "no thread for a snapshot");
+            self.retry_later(SNAPSHOT_RETRY);
+        }
+    }
+
+    fn retry_later(&self, after: Duration) {
+        let requests = self.requests.clone();
+        let retry = std::thread::Builder::new().name("snapshot-retry".to_string()).spawn(move || {
+            std::thread::sleep(after);
+            drop(requests.send(Request::Task(ApplyTask::TakeSnapshot)));
+        });
+        drop(retry);
+    }
+
+    fn answer(&self, event: Event) {
+        // The driver may have ended: what is applied stays published.
+        drop(self.wiring.answers.send(event));
+    }
+}

@@ -1,0 +1,202 @@
+//! The phases without a node: an empty disk asks and is asked.
+//!
+//! May import: `seeds`, `founding`. Deliberately absent: founding by itself. Only a command, or a person's `--found`,
+//! makes this disk a founder: a partial DNS answer shows nobody.
+
+use std::time::Duration;
+
+use outrigger_core::membership::{RosterEntry, Route};
+use outrigger_core::types::ClusterId;
+use outrigger_proto::v1::Phase as WirePhase;
+use tokio::sync::oneshot;
+
+use super::founding::Ground;
+use super::seeds::Seed;
+use super::{Lifecycle, LifecycleError, Next, draw, founding, seeds};
+use crate::discovery::DiscoveryError;
+use crate::lifecycle_commands::{Founding, LifecycleCommand, LifecycleRefusal};
+use crate::member::Phase;
+
+/// Between two rounds of asking the seeds.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// What a round of asking came to.
+#[derive(Debug)]
+enum Round {
+    /// A cluster let this member in.
+    Joined { cluster: ClusterId, members: Vec<Route> },
+    /// A person's `--found N`: so many empty disks answer.
+    Found(Founding),
+    /// Nothing yet.
+    Wait { phase: Phase, waiting_for: String },
+}
+
+impl Lifecycle {
+    /// Waits until this disk belongs to a cluster.
+    pub(super) async fn empty(&mut self) -> Result<Next, LifecycleError> {
+        let own = self.own_route()?;
+        self.stand(Phase::Empty, "asking the seeds who is there".to_string(), String::new());
+        let stop = self.stop.clone();
+        loop {
+            let round = tokio::select! {
+                () = stop.cancelled() => return Ok(Next::Stop),
+                command = self.commands.recv() => {
+                    let Some(command) = command else { return Ok(Next::Stop) };
+                    if self.obey(command, &own)? {
+                        return Ok(Next::Again);
+                    }
+                    continue;
+                }
+                round = look_round(self, &own) => round,
+            };
+            match round {
+                Round::Joined { cluster, members } => {
+                    self.join(cluster, &own, &members)?;
+                    return Ok(Next::Again);
+                }
+                Round::Found(founding) => {
+                    self.found(&founding, &own)?;
+                    return Ok(Next::Again);
+                }
+                Round::Wait { phase, waiting_for } => self.stand(phase, waiting_for, String::new()),
+            }
+            let pause = tokio::time::sleep(ROUND);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Next::Stop),
+                command = self.commands.recv() => {
+                    let Some(command) = command else { return Ok(Next::Stop) };
+                    if self.obey(command, &own)? {
+                        return Ok(Next::Again);
+                    }
+                }
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Does what an empty disk can be told. `true`: it belongs to a cluster now.
+    fn obey(&self, command: LifecycleCommand, own: &Route) -> Result<bool, LifecycleError> {
+        match command {
+            LifecycleCommand::Found { founding, reply } => {
+                if let Err(refusal) = founding::check(&founding, own, &self.identity().abandoned) {
+                    answer(reply, Err(refusal));
+                    return Ok(false);
+                }
+                self.found(&founding, own)?;
+                answer(reply, Ok(()));
+                Ok(true)
+            }
+            LifecycleCommand::Abandon { cluster, reply } => {
+                answer(reply, self.abandon(cluster).map(|_| ()));
+                Ok(false)
+            }
+            LifecycleCommand::Snapshot { reply } => {
+                let waiting_for = self.standing.borrow().waiting_for.clone();
+                answer(reply, Err(LifecycleRefusal::NoNode { waiting_for }));
+                Ok(false)
+            }
+        }
+    }
+
+    fn found(&self, founding: &Founding, own: &Route) -> Result<(), LifecycleError> {
+        let mut dir = self.dir();
+        dir.clear_unfounded()?;
+        let path = dir.path().to_path_buf();
+        let ground = self.ground(&path, founding.cluster, own);
+        founding::found(ground, own, &founding.roster, &founding.seeds).map_err(LifecycleError::FirstFrame)?;
+        dir.set_cluster(founding.cluster)?;
+        tracing::info!(cluster = format!("{:016x}", founding.cluster.0), "cluster founded on this disk");
+        Ok(())
+    }
+
+    fn join(&self, cluster: ClusterId, own: &Route, members: &[Route]) -> Result<(), LifecycleError> {
+        let mut dir = self.dir();
+        dir.clear_unfounded()?;
+        let path = dir.path().to_path_buf();
+        founding::join(self.ground(&path, cluster, own), members).map_err(LifecycleError::FirstFrame)?;
+        dir.set_cluster(cluster)?;
+        tracing::info!(cluster = format!("{:016x}", cluster.0), "joined as a learner");
+        Ok(())
+    }
+
+    fn ground<'a>(&'a self, dir: &'a std::path::Path, cluster: ClusterId, own: &Route) -> Ground<'a> {
+        let segment_size_bytes = self.config.wal_segment_bytes;
+        Ground { fs: &self.fs, dir, cluster, member: own.id, segment_size_bytes }
+    }
+}
+
+/// Asks everyone, and a member among them to be let in.
+async fn look_round(life: &Lifecycle, own: &Route) -> Round {
+    let abandoned = life.identity().abandoned;
+    let (seeds, asked) = match seeds::ask(&life.discovery, &life.dialer).await {
+        Ok(answered) => answered,
+        // Alone and told to found: there is nobody to ask.
+        Err(DiscoveryError::NotConfigured) if life.config.found == Some(1) => (Vec::new(), 0),
+        Err(error) => {
+            let waiting_for = format!("waiting to be founded or for a seed to join through: {error}");
+            return Round::Wait { phase: Phase::Empty, waiting_for };
+        }
+    };
+    let others: Vec<&Seed> = seeds.iter().filter(|seed| seed.member != own.id).collect();
+    let members: Vec<&Seed> = others
+        .iter()
+        .copied()
+        .filter(|seed| seed.phase == WirePhase::Member && !abandoned.contains(&seed.cluster))
+        .collect();
+    if let Some(first) = members.first() {
+        if let Some(other) = members.iter().find(|seed| seed.cluster != first.cluster) {
+            let waiting_for = format!(
+                "the seeds belong to different clusters ({} to {:016x}, {} to {:016x}): give each its own DNS name",
+                first.name, first.cluster.0, other.name, other.cluster.0
+            );
+            return Round::Wait { phase: Phase::Empty, waiting_for };
+        }
+        return ask_to_join(life, &members, own, &abandoned).await;
+    }
+    by_hand(life, &others, own).unwrap_or_else(|| Round::Wait {
+        phase: Phase::Empty,
+        waiting_for: format!("waiting to be founded: {} of {asked} seeds answer, none is a member", seeds.len()),
+    })
+}
+
+/// Any member will do: it forwards to the leader. The last refusal is the one that is shown.
+async fn ask_to_join(life: &Lifecycle, members: &[&Seed], own: &Route, abandoned: &[ClusterId]) -> Round {
+    let mut refusal = String::new();
+    for seed in members {
+        match seeds::join(&life.dialer, seed, own, abandoned).await {
+            Ok(members) => return Round::Joined { cluster: seed.cluster, members },
+            Err(status) => refusal = format!("{} says: {}", seed.name, status.message()),
+        }
+    }
+    Round::Wait { phase: Phase::Joining, waiting_for: format!("waiting to be let in: {refusal}") }
+}
+
+/// `--found N`: founds once N disks, this one included, answer empty. The person who gave it to one member alone is the
+/// one who decides; nobody else does.
+fn by_hand(life: &Lifecycle, others: &[&Seed], own: &Route) -> Option<Round> {
+    let wanted = usize::try_from(life.config.found?).unwrap_or(usize::MAX);
+    let empty: Vec<&&Seed> = others.iter().filter(|seed| seed.phase == WirePhase::Empty).collect();
+    let names: std::collections::BTreeSet<&str> =
+        empty.iter().map(|seed| seed.name.as_str()).chain([own.name.as_str()]).collect();
+    if names.len() < wanted {
+        let waiting_for = format!("waiting to found: {} of {wanted} empty members answer", names.len());
+        return Some(Round::Wait { phase: Phase::Empty, waiting_for });
+    }
+    let roster = names.into_iter().map(|name| RosterEntry { name: name.to_string(), learner: false });
+    let seeds = empty.iter().map(|seed| Route {
+        id: seed.member,
+        name: seed.name.clone(),
+        address: seed.address.clone(),
+        ..Route::default()
+    });
+    let (roster, seeds) = (roster.collect(), seeds.collect());
+    Some(Round::Found(Founding { cluster: ClusterId(draw()), member: own.id, roster, seeds }))
+}
+
+/// The caller may be gone: what was done stays done.
+pub(super) fn answer<T>(
+    reply: oneshot::Sender<Result<T, LifecycleRefusal>>,
+    outcome: Result<T, LifecycleRefusal>,
+) {
+    drop(reply.send(outcome));
+}

@@ -1,0 +1,339 @@
+//! The phases with a log: recover, run the node, stop it.
+//!
+//! May import: every part of a running node. Deliberately absent: consensus, and what an empty disk does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use outrigger_core::event::{AdminRequest, Event};
+use outrigger_core::membership::Route;
+use outrigger_core::node::NodeConfig;
+use outrigger_core::status::NodeStatus;
+use outrigger_core::types::{ClusterId, MemberId};
+use outrigger_storage::WalOptions;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::empty::answer;
+use super::recovery::{self, Recovered, RecoveryError};
+use super::{Lifecycle, LifecycleError, Next, draw};
+use crate::apply_task::{ApplyThread, ApplyWiring, SnapshotRequests};
+use crate::disk::{SyncMetrics, WalLog};
+use crate::driver::{Driver, Exit};
+use crate::inbox::{INBOX_CAPACITY, NodeHandle};
+use crate::lifecycle_commands::{LifecycleCommand, LifecycleRefusal};
+use crate::log_thread::LogThread;
+use crate::member::Phase;
+use crate::snapshots::{Snapshots, id_of};
+use crate::transport::receiver::Acceptor;
+use crate::transport::snapshot::{SnapshotReceiver, SnapshotSender};
+use crate::transport::{Local, Pokes, Transport};
+use crate::waiters::{Deadlines, Waiters};
+
+/// Proposals, and reads, that may be pending: as many as the inbox holds.
+const MAX_PENDING: usize = INBOX_CAPACITY;
+/// What a command's encoding may add to the client's request.
+const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
+/// Entries kept below a snapshot: a follower that was away for seconds needs no snapshot.
+const TRAILING_BYTES: usize = 16 << 20;
+/// Moving the leadership away before the end; a cluster without a successor stops without.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A node and everything that runs for it.
+struct Running {
+    handle: Arc<NodeHandle>,
+    driver: JoinHandle<Exit>,
+    stop: CancellationToken,
+    log: LogThread,
+    applier: ApplyThread,
+    requests: SnapshotRequests,
+    snapshots: Snapshots,
+    tombstoned: watch::Receiver<bool>,
+}
+
+/// Why a running node is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Told,
+    Removed,
+    Abandoned(ClusterId),
+}
+
+impl Lifecycle {
+    /// Runs this disk's member until it is told to stop, is removed, or abandons its cluster.
+    pub(super) async fn member(&mut self, cluster: ClusterId) -> Result<Next, LifecycleError> {
+        let own = self.own_route()?;
+        self.stand(Phase::Member, "replaying the log".to_string(), String::new());
+        let recovered = match self.recover(cluster, &own).await? {
+            Ok(recovered) => recovered,
+            Err(error) => return Ok(self.faulted(&error).await),
+        };
+        let mut running = self.start(cluster, own, recovered)?;
+        self.stand(Phase::Member, String::new(), String::new());
+        let end = self.watch(&mut running, cluster).await;
+        self.node.store(None);
+        self.peers.set(None);
+        running.stop.cancel();
+        if !running.driver.is_finished() {
+            // Its exit is known already, or does not matter any more: it was told to stop.
+            drop((&mut running.driver).await);
+        }
+        let (log, applier) = (running.log, running.applier);
+        tokio::task::spawn_blocking(move || {
+            log.stop();
+            applier.stop();
+        })
+        .await?;
+        match end {
+            End::Told => Ok(Next::Stop),
+            End::Abandoned(_) => Ok(Next::Again),
+            End::Removed => {
+                let aside = self.dir().move_aside(MemberId(draw()))?;
+                tracing::warn!(aside = %aside.display(), "removed from the cluster: the old data is kept aside");
+                self.stand(Phase::Removed, "removed; asking to join anew".to_string(), String::new());
+                Ok(Next::Again)
+            }
+        }
+    }
+
+    async fn recover(
+        &self,
+        cluster: ClusterId,
+        own: &Route,
+    ) -> Result<Result<Recovered, RecoveryError>, LifecycleError> {
+        let options = WalOptions {
+            segment_size_bytes: self.config.wal_segment_bytes,
+            must_exist: true,
+            ..WalOptions::new(cluster, own.id)
+        };
+        let config = NodeConfig {
+            cluster,
+            own: own.clone(),
+            nonce: self.boot_nonce,
+            election_ticks: self.config.election_ticks,
+            max_pending: MAX_PENDING,
+            max_command_bytes: self.config.max_request_bytes + COMMAND_OVERHEAD_BYTES,
+            snapshot_every_bytes: self.config.snapshot_every_bytes,
+            trailing_bytes: TRAILING_BYTES,
+            form_when: self.config.found.and_then(|voters| usize::try_from(voters).ok()),
+        };
+        let (fs, path) = (Arc::clone(&self.fs), self.path());
+        Ok(tokio::task::spawn_blocking(move || recovery::recover(fs, &path, options, config)).await?)
+    }
+
+    fn start(
+        &self,
+        cluster: ClusterId,
+        own: Route,
+        recovered: Recovered,
+    ) -> Result<Running, LifecycleError> {
+        let Recovered { mut node, applier, writer, reader, store, seeds } = recovered;
+        for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
+            // Whom to dial before the log says more; whatever it says is newer.
+            let (id, name, address) = (seed.id, seed.name, seed.address);
+            node.handle(Event::Handshake(Route { id, name, address, ..Route::default() }));
+        }
+        let (inputs, inbox) = mpsc::channel(INBOX_CAPACITY);
+        let (answers, events) = mpsc::unbounded_channel();
+        let (status, statuses) = watch::channel(Arc::new(node.status()));
+        let published = Arc::new(ArcSwapOption::empty());
+        let handle = NodeHandle::new(inputs, Arc::clone(&published), statuses);
+        let snapshots = Snapshots::new(store.clone());
+        let log = WalLog { writer, snapshots: store, metrics: Arc::clone(&self.metrics) };
+        let (log_thread, log) =
+            LogThread::start(log, answers.clone(), SyncMetrics(Arc::clone(&self.metrics)))
+                .map_err(LifecycleError::Thread)?;
+        let wiring = ApplyWiring {
+            answers: answers.clone(),
+            published,
+            snapshots: snapshots.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let (apply_thread, applier) =
+            ApplyThread::start(applier, wiring).map_err(LifecycleError::Thread)?;
+        let (tombstone, tombstoned) = watch::channel(false);
+        let member = own.id;
+        let local = Local {
+            cluster,
+            own,
+            boot_nonce: self.boot_nonce,
+            node: handle.clone(),
+            tombstoned: tombstone,
+            pokes: Pokes::default(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let transport =
+            Transport::new(local.clone(), self.dialer.clone(), SnapshotSender::new(snapshots.clone()));
+        let stop = CancellationToken::new();
+        let driver = Driver {
+            node,
+            inputs: inbox,
+            events,
+            answers,
+            log,
+            old_entries: Arc::new(reader),
+            applier,
+            transport,
+            waiters: Waiters::new(member, self.identity().boot, self.boot_nonce, self.deadlines()),
+            status,
+            heartbeat_interval: self.config.heartbeat_interval,
+            stop: stop.clone(),
+            last_glance: None,
+        };
+        let handle = Arc::new(handle);
+        self.peers.set(Some(Arc::new(Acceptor { local, snapshots: SnapshotReceiver::new(snapshots.clone()) })));
+        self.node.store(Some(Arc::clone(&handle)));
+        Ok(Running {
+            handle,
+            driver: tokio::spawn(driver.run()),
+            stop,
+            log: log_thread,
+            requests: apply_thread.snapshot_requests(),
+            applier: apply_thread,
+            snapshots,
+            tombstoned,
+        })
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        let request_ticks = self.config.request_ticks();
+        Deadlines { request_ticks, admin_ticks: request_ticks.saturating_mul(2) }
+    }
+
+    /// Waits for the end of the node, and meanwhile does what the process is asked for.
+    async fn watch(&mut self, running: &mut Running, cluster: ClusterId) -> End {
+        let mut statuses = running.handle.status_changes();
+        let stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    hand_over(&running.handle).await;
+                    return End::Told;
+                }
+                exit = &mut running.driver => return ended(exit),
+                Ok(_) = running.tombstoned.wait_for(|told| *told) => return End::Removed,
+                Ok(()) = statuses.changed() => {
+                    let waiting_for = waits_for(&statuses.borrow_and_update());
+                    self.stand(Phase::Member, waiting_for, String::new());
+                }
+                command = self.commands.recv() => {
+                    let Some(command) = command else { return End::Told };
+                    if let Some(end) = self.obey_as_member(command, running, cluster).await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what a member can be told.
+    async fn obey_as_member(
+        &self,
+        command: LifecycleCommand,
+        running: &mut Running,
+        cluster: ClusterId,
+    ) -> Option<End> {
+        match command {
+            LifecycleCommand::Found { founding, reply } => {
+                let is_same = founding.cluster == cluster;
+                answer(reply, if is_same { Ok(()) } else { Err(LifecycleRefusal::AlreadyFounded { cluster }) });
+                None
+            }
+            LifecycleCommand::Abandon { cluster: given, reply } if given != cluster => {
+                answer(reply, self.abandon(given).map(|_| ()));
+                None
+            }
+            LifecycleCommand::Abandon { reply, .. } => {
+                if running.handle.status().formed {
+                    answer(reply, Err(LifecycleRefusal::Formed { cluster }));
+                    return None;
+                }
+                // The log is closed first: what is moved aside must not grow any more.
+                running.stop.cancel();
+                drop((&mut running.driver).await);
+                let abandoned = self.abandon(cluster);
+                let end = abandoned.is_ok().then_some(End::Abandoned(cluster));
+                answer(reply, abandoned.map(|_| ()));
+                end.or(Some(End::Told))
+            }
+            LifecycleCommand::Snapshot { reply } => {
+                let (requests, snapshots) = (running.requests.clone(), running.snapshots.clone());
+                tokio::spawn(async move {
+                    let file = match requests.take().await {
+                        Some(header) => snapshots.hand_out(id_of(&header)).await.map_err(super::refusal),
+                        None => Err(LifecycleRefusal::Busy),
+                    };
+                    answer(reply, file);
+                });
+                None
+            }
+        }
+    }
+
+    /// Says what is broken until the process is told to stop: no vote, no serving.
+    async fn faulted(&mut self, error: &RecoveryError) -> Next {
+        let fault = crate::transport::dial::chain(error);
+        tracing::error!(fault, "this member's disk cannot be used; it neither votes nor serves");
+        self.stand(Phase::Faulted, "its volume to be replaced".to_string(), fault);
+        let stop = self.stop.clone();
+        loop {
+            let command = tokio::select! {
+                () = stop.cancelled() => return Next::Stop,
+                command = self.commands.recv() => command,
+            };
+            let waiting_for = "the volume must be replaced".to_string();
+            match command {
+                None => return Next::Stop,
+                Some(LifecycleCommand::Snapshot { reply }) => {
+                    answer(reply, Err(LifecycleRefusal::NoNode { waiting_for }));
+                }
+                Some(LifecycleCommand::Found { reply, .. } | LifecycleCommand::Abandon { reply, .. }) => {
+                    answer(reply, Err(LifecycleRefusal::Busy));
+                }
+            }
+        }
+    }
+}
+
+/// A driver that ends by itself was removed, or must end the process.
+fn ended(exit: Result<Exit, tokio::task::JoinError>) -> End {
+    match exit {
+        Ok(Exit::Removed) => End::Removed,
+        Ok(Exit::Stopped) => End::Told,
+        Ok(Exit::Fatal(fatal)) => crate::fatal::exit("consensus cannot go on", &fatal),
+        Err(error) => crate::fatal::exit("the driver ended", &error),
+    }
+}
+
+/// For people: what the member waits for; empty if for nothing.
+fn waits_for(status: &NodeStatus) -> String {
+    if status.formed && status.leader.is_some() {
+        String::new()
+    } else if status.leader.is_none() {
+        "waiting for a leader".to_string()
+    } else {
+        "waiting for the cluster to be formed".to_string()
+    }
+}
+
+/// Moves the leadership away, if it is here and somebody can take it: nobody then waits for an election.
+async fn hand_over(node: &NodeHandle) {
+    let own = node.status().member;
+    if node.status().leader != Some(own) {
+        return;
+    }
+    let mut statuses = node.status_changes();
+    let moved = async {
+        if let Err(refusal) = node.admin(AdminRequest::Transfer { to: None }).await {
+            tracing::info!(%refusal, "stopping without a successor");
+            return;
+        }
+        // The successor's word may come before this member's own status says so.
+        drop(statuses.wait_for(|status| status.leader != Some(own)).await);
+    };
+    if tokio::time::timeout(TRANSFER_TIMEOUT, moved).await.is_err() {
+        tracing::warn!("the leadership could not be moved in time; stopping with it");
+    }
+}

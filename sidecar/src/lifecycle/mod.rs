@@ -1,0 +1,170 @@
+//! From an empty disk to a serving member and back: the phases, and what moves between them.
+//!
+//! `Empty` asks the seeds of the headless service and is asked; it mints nothing by itself, whatever DNS says. `Joining`
+//! is `Empty` with a cluster found that does not let it in yet. `Member` runs a node. `Removed` moves its data aside and
+//! is `Empty` again under a new id. `Faulted` keeps the process up to say what is broken, without vote or service.
+//!
+//! May import: every room below. Deliberately absent: consensus; the node decides, this only starts and stops it.
+
+mod empty;
+mod founding;
+mod member;
+mod recovery;
+mod seeds;
+
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use outrigger_core::membership::Route;
+use outrigger_core::types::{ClusterId, MemberId};
+use outrigger_storage::fs::FileSystem;
+use outrigger_storage::identity::{DataDir, Identity, IdentityError};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::discovery::Discovery;
+use crate::disk::SharedDir;
+use crate::inbox::NodeHandle;
+use crate::lifecycle_commands::{LifecycleCommand, LifecycleRefusal};
+use crate::member::{Phase, Standing};
+use crate::metrics::Metrics;
+use crate::transport::dial::Dialer;
+use crate::transport::receiver::PeerService;
+
+/// Why the process cannot go on. What a person must repair on the disk is the phase `Faulted` instead.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// The data directory.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A founding or a joining could not be written.
+    #[error("the first frame of the log cannot be written")]
+    FirstFrame(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system gives no threads.
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// The runtime ends.
+    #[error("the runtime ends")]
+    Stopping(#[from] tokio::task::JoinError),
+}
+
+/// What comes after a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Look at the disk again: it is another member's, or another cluster's, now.
+    Again,
+    /// The process was told to stop.
+    Stop,
+}
+
+/// The process's life. One owner, one task.
+#[derive(Debug)]
+pub struct Lifecycle {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The disk.
+    pub fs: Arc<dyn FileSystem>,
+    /// The data directory.
+    pub dir: SharedDir,
+    /// Asks DNS.
+    pub discovery: Arc<Discovery>,
+    /// Dials seeds and peers.
+    pub dialer: Dialer,
+    /// Where peers' streams come in.
+    pub peers: PeerService,
+    /// Where the doors find the node.
+    pub node: Arc<ArcSwapOption<NodeHandle>>,
+    /// What the doors are told of the process.
+    pub standing: watch::Sender<Standing>,
+    /// What the doors ask of the process.
+    pub commands: mpsc::Receiver<LifecycleCommand>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// This boot's nonce.
+    pub boot_nonce: u64,
+    /// Told to stop.
+    pub stop: CancellationToken,
+}
+
+/// A new id or nonce: 63 bits, never 0.
+#[must_use]
+pub fn draw() -> u64 {
+    (rand::random::<u64>() >> 1).max(1)
+}
+
+impl Lifecycle {
+    /// Runs until the process is told to stop.
+    ///
+    /// # Errors
+    /// [`LifecycleError`]: the process ends with it.
+    pub async fn run(mut self) -> Result<(), LifecycleError> {
+        loop {
+            let next = match self.identity().cluster {
+                None => self.empty().await?,
+                Some(cluster) => self.member(cluster).await?,
+            };
+            if next == Next::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    fn dir(&self) -> MutexGuard<'_, DataDir> {
+        self.dir.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn identity(&self) -> Identity {
+        self.dir().identity().clone()
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir().path().to_path_buf()
+    }
+
+    /// This member as others reach it. The version grows durably with each change of the address.
+    fn own_route(&self) -> Result<Route, LifecycleError> {
+        let (name, address) = (self.config.name.clone(), self.config.advertise_peer.clone());
+        let mut dir = self.dir();
+        let address_version = dir.set_address(&name, &address, 0)?;
+        let id = dir.identity().member;
+        Ok(Route { id, name, address, address_version, version: env!("CARGO_PKG_VERSION").to_string() })
+    }
+
+    /// Tells the doors where the process stands.
+    fn stand(&self, phase: Phase, waiting_for: String, fault: String) {
+        let identity = self.identity();
+        let standing = Standing {
+            phase,
+            cluster: identity.cluster.unwrap_or_default(),
+            member: identity.member,
+            waiting_for,
+            fault,
+            abandoned: identity.abandoned,
+            boot_nonce: self.boot_nonce,
+        };
+        self.standing.send_if_modified(|last| {
+            let is_changed = *last != standing;
+            if is_changed {
+                tracing::info!(phase = ?standing.phase, waiting_for = standing.waiting_for, "standing");
+                *last = standing;
+            }
+            is_changed
+        });
+    }
+
+    /// Gives up a cluster for ever. `true`: it was this disk's, which is empty under a new id now.
+    fn abandon(&self, cluster: ClusterId) -> Result<bool, LifecycleRefusal> {
+        let mut dir = self.dir();
+        let was_ours = dir.identity().cluster == Some(cluster);
+        dir.abandon(cluster, MemberId(draw())).map_err(refusal)?;
+        tracing::warn!(cluster = format!("{:016x}", cluster.0), was_ours, "cluster abandoned");
+        Ok(was_ours)
+    }
+}
+
+/// A refusal with the disk's error as its cause.
+fn refusal(error: impl std::error::Error + Send + Sync + 'static) -> LifecycleRefusal {
+    LifecycleRefusal::Disk(std::io::Error::other(error))
+}

@@ -1,0 +1,108 @@
+//! From the disk to a node: log, snapshot, replay up to the persisted commit, then the node.
+//!
+//! May import: storage, core's replay and applier. Deliberately absent: threads; this blocks and runs on one of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use outrigger_core::applier::{Applier, ApplyTask};
+use outrigger_core::error::Fatal;
+use outrigger_core::log::Seed;
+use outrigger_core::mvcc::KeySpace;
+use outrigger_core::node::{Node, NodeConfig};
+use outrigger_core::replay::Replay;
+use outrigger_core::types::Index;
+use outrigger_storage::fs::FileSystem;
+use outrigger_storage::snapshot_store::SnapshotStore;
+use outrigger_storage::{LogReader, OpenError, ReadError, Wal, WalOptions, Writer};
+
+use crate::snapshots::{SnapshotError, Snapshots};
+
+/// Bytes of entries read back at once.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Why there is no node. All but the disk's own failures mean: no vote, no serving, replace the volume.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoveryError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the snapshot that the log stands on cannot be restored: replace this member with one on an empty disk")]
+    Snapshot(#[from] SnapshotError),
+    #[error("the log's entries {first}..{end} cannot be replayed: entry {first} is not there")]
+    Gap { first: Index, end: Index },
+    #[error("the log cannot be replayed")]
+    Replay(#[from] Fatal),
+}
+
+/// A member as it was when it stopped.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) node: Node,
+    pub(super) applier: Applier<KeySpace>,
+    pub(super) writer: Writer,
+    pub(super) reader: LogReader,
+    pub(super) store: SnapshotStore,
+    pub(super) seeds: Vec<Seed>,
+}
+
+/// Rebuilds everything. Blocks.
+///
+/// # Errors
+/// [`RecoveryError`].
+pub(super) fn recover(
+    fs: Arc<dyn FileSystem>,
+    dir: &Path,
+    options: WalOptions,
+    config: NodeConfig,
+) -> Result<Recovered, RecoveryError> {
+    let cluster = options.cluster;
+    let opened = Wal::open(Arc::clone(&fs), dir, options)?;
+    for torn in &opened.report.torn {
+        tracing::warn!(
+            file = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, copy = %torn.copy.display(),
+            "a write that was never acknowledged was torn by a crash; a copy is kept"
+        );
+    }
+    let store = SnapshotStore::new(fs, dir, cluster);
+    store.discard_unmarked(opened.recovered.snapshot.as_ref()).map_err(SnapshotError::from)?;
+    let snapshots = Snapshots::new(store.clone());
+    let header = match &opened.recovered.snapshot {
+        Some(mark) => Some(snapshots.header(mark.into())?),
+        None => None,
+    };
+    let mut applier = match &header {
+        Some(header) => snapshots.restore(header)?,
+        None => Applier::empty(cluster, KeySpace::default()),
+    };
+    let seeds = opened.recovered.seeds.clone();
+    let mut replay = Replay::new(config, opened.recovered, header)?;
+    loop {
+        let wanted = replay.wanted();
+        if wanted.start >= wanted.end {
+            break;
+        }
+        let entries = opened.reader.read(wanted.clone(), CHUNK_BYTES)?;
+        match replay.apply(entries)? {
+            // Whoever asked is long gone: the results are dropped.
+            ApplyTask::Entries { epoch, items } => drop(applier.apply(epoch, items)),
+            ApplyTask::Install { .. } | ApplyTask::TakeSnapshot => {}
+        }
+        if replay.wanted().start == wanted.start {
+            return Err(RecoveryError::Gap { first: wanted.start, end: wanted.end });
+        }
+    }
+    let wanted = replay.tail_wanted();
+    let (mut tail, mut next) = (Vec::new(), wanted.start);
+    while next < wanted.end {
+        let entries = opened.reader.read(next..wanted.end, CHUNK_BYTES)?;
+        let Some(last) = entries.last() else {
+            return Err(RecoveryError::Gap { first: next, end: wanted.end });
+        };
+        next = last.index.next();
+        tail.extend(entries);
+    }
+    let node = replay.into_node(tail)?;
+    Ok(Recovered { node, applier, writer: opened.writer, reader: opened.reader, store, seeds })
+}

@@ -1,0 +1,139 @@
+//! Dialling a peer: name to address, socket, HTTP/2.
+//!
+//! May import: `discovery`, tonic. Deliberately absent: retries and their pace (`sender`), identity (the handshake).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::discovery::{Discovery, DiscoveryError};
+
+/// One connection attempt's bound: a peer in the same cluster answers within milliseconds or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A machine that died without a reset is noticed after these two.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a peer could not be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Its name leads nowhere.
+    #[error(transparent)]
+    Resolve(#[from] DiscoveryError),
+    /// No socket.
+    #[error("cannot connect to {address} ({ip}): {source}")]
+    Connect {
+        /// As it was asked for.
+        address: String,
+        /// What it resolved to.
+        ip: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address cannot be written as an URI.
+    #[error("{address} is not host:port")]
+    Malformed {
+        /// The address.
+        address: String,
+    },
+    /// A socket, but no HTTP/2 behind it.
+    #[error("{address} does not speak HTTP/2: {reason}")]
+    Protocol {
+        /// As it was asked for.
+        address: String,
+        /// What tonic said.
+        reason: String,
+    },
+}
+
+impl DialError {
+    /// Whether a machine answered that nothing listens there: the process is gone.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
+/// Opens connections to peers.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    discovery: Arc<Discovery>,
+}
+
+impl Dialer {
+    /// Resolves through `discovery`.
+    #[must_use]
+    pub fn new(discovery: Arc<Discovery>) -> Self {
+        Self { discovery }
+    }
+
+    /// Resolves `address` anew and connects to the first of its addresses that answers.
+    ///
+    /// # Errors
+    /// [`DialError`]; the last address's if none answers.
+    pub async fn dial(&self, address: &str) -> Result<(Channel, SocketAddr), DialError> {
+        let addresses = self.discovery.addresses(address).await?;
+        let mut last = DialError::Resolve(DiscoveryError::Empty { name: address.to_string() });
+        for ip in addresses {
+            match connect(address, ip).await {
+                Ok(channel) => return Ok((channel, ip)),
+                Err(error) => last = error,
+            }
+        }
+        // It may have moved: the next dial asks DNS again instead of the cache.
+        self.discovery.forget(address);
+        Err(last)
+    }
+}
+
+/// Connects to a known address; the name only stands in the requests.
+///
+/// # Errors
+/// [`DialError`].
+pub async fn connect(address: &str, ip: SocketAddr) -> Result<Channel, DialError> {
+    let failed = |source| DialError::Connect { address: address.to_string(), ip, source };
+    let socket = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(ip))
+        .await
+        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+        .map_err(failed)?;
+    // Small frames must leave at once: a put waits for them.
+    socket.set_nodelay(true).map_err(failed)?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|_| DialError::Malformed { address: address.to_string() })?
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(8 << 20)
+        .initial_connection_window_size(16 << 20);
+    // One socket, once: a broken connection is for `sender` to notice, not for the channel to hide by reconnecting.
+    let socket = Mutex::new(Some(TokioIo::new(socket)));
+    let connector = tower::service_fn(move |_: Uri| {
+        let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::future::ready(socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
+    });
+    tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(connector))
+        .await
+        .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+        .map_err(|error| DialError::Protocol { address: address.to_string(), reason: chain(&error) })
+}
+
+/// The error's texts from the outside in, for people: tonic's own `Display` says only "transport error".
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
