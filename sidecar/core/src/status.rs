@@ -2,10 +2,6 @@
 //!
 //! May import: `types`, `log`, `membership`. Deliberately absent: rendering.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
 use crate::log::ConfState;
 use crate::membership::{RosterEntry, Route};
 use crate::types::{ClusterId, Index, MemberId, Term};

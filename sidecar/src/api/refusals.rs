@@ -120,11 +120,11 @@ mod tests {
             (M::Tombstoned(MemberId(1)).into(), Code::FailedPrecondition, 409),
             (M::MemberNotFound.into(), Code::NotFound, 404),
             (M::QuorumAtRisk { live: 1, voters: 3, quorum: 2 }.into(), Code::FailedPrecondition, 409),
-            (M::InvalidRoster { reason: "empty" }.into(), Code::InvalidArgument, 400),
+            (M::InvalidRoster { reason: "empty".into() }.into(), Code::InvalidArgument, 400),
             (M::NotReadyToForm { joined: 1, expected: 3 }.into(), Code::FailedPrecondition, 409),
             (M::AlreadyFormed.into(), Code::FailedPrecondition, 409),
             (M::NoTransferee.into(), Code::FailedPrecondition, 409),
-            (M::InvalidMetadata { reason: "too long" }.into(), Code::InvalidArgument, 400),
+            (M::InvalidMetadata { reason: "too long".into() }.into(), Code::InvalidArgument, 400),
         ];
         for (refusal, code, http) in table {
             let status = admin_status(&refusal);

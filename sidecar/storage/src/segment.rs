@@ -288,8 +288,8 @@ impl<'a> BlockReader<'a> {
         let Some(header) = place.frame_header(self.at(offset, FRAME_HEADER_BYTES)?, offset) else {
             return Ok(None);
         };
-        // A length that reaches beyond the file is refused before memory is taken for it.
-        if offset + header.bytes() > self.file.len()? {
+        // A length that reaches beyond the file is refused before memory beyond the window is taken for it.
+        if header.bytes() > self.ahead && offset + header.bytes() > self.file.len()? {
             return Ok(None);
         }
         let bytes = self.at(offset, FRAME_HEADER_BYTES + header.payload_bytes)?;

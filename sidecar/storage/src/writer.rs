@@ -14,24 +14,30 @@
 //! May import: core's `types` and `log`, and this crate's lower rooms. Deliberately absent: threads and waiting (the
 //! log thread groups what queues up meanwhile), and rewriting anything in place.
 
+mod pieces;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use outrigger_core::log::{Batch, ConfState, Entry, HardState, Seed, SnapshotMark};
-use outrigger_core::types::{BatchNumber, ClusterId, Index, MemberId};
+use outrigger_core::log::{Batch, HardState};
+use outrigger_core::types::{BatchNumber, ClusterId, MemberId};
 
 use crate::fs::{File, FileSystem, IoFailure, Naming};
 use crate::index::{FrameSummary, SegmentSlots};
 use crate::reader::Shared;
 use crate::record::{
-    Seal, conf_state_len, entry_len, hard_state_len, mark_len, preamble_len, put_conf_state, put_entry,
-    put_hard_state, put_mark, put_preamble, put_seeds, seeds_len,
+    Seal, entry_len, preamble_len, put_conf_state, put_entry, put_hard_state, put_mark, put_preamble,
+    put_seeds,
 };
 use crate::segment::{
     BLOCK_BYTES, FIRST_FRAME_OFFSET, FRAME_HEADER_BYTES, Place, SegmentHeader, file_name, frame_bytes,
 };
 use crate::spare::SparePool;
 use crate::state::{Contradiction, LogState};
+
+use pieces::{Closing, Piece, group_len, piece_len};
 
 /// What the write buffer keeps between appends; one huge batch must not pin its size for ever.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
@@ -131,55 +137,6 @@ pub struct Writer {
     pub(crate) last_batch: BatchNumber,
     pub(crate) buffer: Vec<u8>,
     pub(crate) poisoned: bool,
-}
-
-/// Records of one frame that apply in order.
-#[derive(Clone, Copy, Debug, Default)]
-struct Piece<'a> {
-    mark: Option<&'a SnapshotMark>,
-    entries: &'a [Entry],
-}
-
-/// Records of one frame of which only the last of their kind matters.
-#[derive(Clone, Copy, Debug, Default)]
-struct Closing<'a> {
-    conf_state: Option<&'a (Index, ConfState)>,
-    seeds: Option<&'a Vec<Seed>>,
-    hard_state: Option<HardState>,
-}
-
-impl<'a> Piece<'a> {
-    fn of(batch: &'a Batch) -> Self {
-        Self { mark: batch.mark.as_ref(), entries: &batch.entries }
-    }
-
-    fn len(&self) -> usize {
-        self.mark.map_or(0, |_| mark_len()) + self.entries.iter().map(entry_len).sum::<usize>()
-    }
-}
-
-impl<'a> Closing<'a> {
-    fn of(batch: &'a Batch) -> Self {
-        Self {
-            conf_state: batch.conf_state.as_ref(),
-            seeds: batch.seeds.as_ref(),
-            hard_state: batch.hard_state,
-        }
-    }
-
-    fn replaced_by(self, later: Self) -> Self {
-        Self {
-            conf_state: later.conf_state.or(self.conf_state),
-            seeds: later.seeds.or(self.seeds),
-            hard_state: later.hard_state.or(self.hard_state),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.conf_state.map_or(0, |(_, state)| conf_state_len(state))
-            + self.seeds.map_or(0, |seeds| seeds_len(seeds))
-            + self.hard_state.map_or(0, |_| hard_state_len())
-    }
 }
 
 impl Writer {
@@ -458,37 +415,5 @@ impl Writer {
         index.frame(summary, offset, bytes);
     }
 }
-
-/// How many whole batches share a frame: as many as fit, but at least one.
-fn group_len(batches: &[Batch], limit: usize) -> usize {
-    let mut bytes = 0;
-    let mut count = 0;
-    for batch in batches {
-        // Superseded hard states and the like are counted though not written: close enough, and never too small.
-        bytes += Piece::of(batch).len() + Closing::of(batch).len();
-        if count > 0 && bytes > limit {
-            break;
-        }
-        count += 1;
-    }
-    count
-}
-
-/// How many entries share a frame: as many as fit, but at least one.
-fn piece_len(entries: &[Entry], limit: usize) -> usize {
-    let mut bytes = 0;
-    let mut count = 0;
-    for entry in entries {
-        bytes += entry_len(entry);
-        if count > 0 && bytes > limit {
-            break;
-        }
-        count += 1;
-    }
-    count
-}
-
-#[cfg(test)]
-mod tests;
 
 const _: () = assert!(BLOCK_BYTES == FIRST_FRAME_OFFSET, "the header is one block");

@@ -238,3 +238,29 @@ async fn the_port_closes_when_it_is_told_to() {
     drop(stop);
     served.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_no_state_could_make_legal_never_reaches_the_node() {
+    let member = testing::scripted(testing::leader_status(), |input| panic!("not asked for: {input:?}"));
+    let mut client = KvClient::new(serve(member, 1 << 20).await.channel);
+    let mut texts = Vec::new();
+    texts.push(client.put(put("")).await.unwrap_err());
+    texts.push(client.range(get("", false)).await.unwrap_err());
+    texts.push(client.range(pb::RangeRequest { sort_target: 9, ..get("a", false) }).await.unwrap_err());
+    texts.push(client.delete_range(pb::DeleteRangeRequest::default()).await.unwrap_err());
+    let op = |request| pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(request)) };
+    let many = pb::TxnRequest { success: vec![op(put("a")); 129], ..Default::default() };
+    texts.push(client.txn(many).await.unwrap_err());
+    let twice = pb::TxnRequest { success: vec![op(put("a")); 2], ..Default::default() };
+    texts.push(client.txn(twice).await.unwrap_err());
+    let texts: Vec<(Code, &str)> = texts.iter().map(|status| (status.code(), status.message())).collect();
+    let expected = [
+        "etcdserver: key is not provided",
+        "etcdserver: key is not provided",
+        "etcdserver: invalid sort option",
+        "etcdserver: key is not provided",
+        "etcdserver: too many operations in txn request",
+        "etcdserver: duplicate key given in txn request",
+    ];
+    assert_eq!(texts, expected.map(|text| (Code::InvalidArgument, text)));
+}

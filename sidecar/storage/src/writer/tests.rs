@@ -1,7 +1,7 @@
 //! How the writer groups, syncs, refuses and prepares.
 
-use outrigger_core::log::{Batch, SnapshotKind};
-use outrigger_core::types::{BatchNumber, Index};
+use outrigger_core::log::SnapshotKind;
+use outrigger_core::types::Index;
 
 use super::*;
 use crate::compaction::Preparation;
