@@ -175,7 +175,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
                 Request::Task(ApplyTask::Entries { epoch: same, items: more }) if same == epoch => {
                     items.extend(more);
                 }
-                other => {
+                other @ (Request::Task(_) | Request::Snapshot(_) | Request::Stop) => {
                     next = Some(other);
                     break;
                 }

@@ -59,6 +59,10 @@ pub trait ObserveSync: Send + 'static {
     fn synced(&self, took: Duration, appended: Appended);
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are batches; a box would cost each put an allocation"
+)]
 enum Request {
     Append(Batch),
     ReleaseBelow(Index),

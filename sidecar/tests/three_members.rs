@@ -1,5 +1,11 @@
 //! Three real processes: founded by the admin service, found by DNS, killed, wiped, stopped.
-#![allow(missing_docs, unreachable_pub, clippy::indexing_slicing, reason = "tests index what they made")]
+#![allow(missing_docs, unreachable_pub, missing_debug_implementations, reason = "nobody links a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and indexes what it made"
+)]
 
 mod cluster;
 
@@ -86,4 +92,32 @@ async fn a_stopped_leader_hands_over_and_exits_cleanly() {
     assert!(status.success(), "{status:?}\n{}", cluster.logs());
     let other = (leader + 1) % 3;
     assert_eq!(cluster.get(other, "k").await.as_deref(), Some("v"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_parks_and_returns_under_a_new_id_once_it_is_admitted_again() {
+    let cluster = founded(86).await;
+    cluster.put(0, "kept", "v").await;
+    let removed = (cluster.leader().await + 1) % 3;
+    let old = cluster.status(removed).await.unwrap();
+    let keeps: Vec<usize> = (0..3).filter(|index| *index != removed).collect();
+    cluster.admit(&keeps).await;
+    let parked = cluster
+        .until(removed, "parked under a new id", |status| {
+            status.member_id != old.member_id && status.phase() == v1::Phase::Joining
+        })
+        .await;
+    assert!(parked.waiting_for.contains("not admitted"), "{}", parked.waiting_for);
+    let aside = cluster.dir(removed).join(format!("removed-{:016x}", old.member_id));
+    assert!(aside.join("wal").is_dir(), "the old data is kept aside");
+    cluster.admit(&[0, 1, 2]).await;
+    let back = cluster
+        .until(removed, "a voter again", |status| {
+            status.conf_state.as_ref().is_some_and(|conf| {
+                conf.voters.contains(&status.member_id) && conf.voters_outgoing.is_empty()
+            })
+        })
+        .await;
+    assert_eq!(back.member_id, parked.member_id);
+    assert_eq!(cluster.get(removed, "kept").await.as_deref(), Some("v"));
 }

@@ -9,11 +9,15 @@ use crate::{telemetry, wiring};
 pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let config = Config::load(args).map_err(CliError::Config)?;
     telemetry::init(&config.log_level, config.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.worker_threads)
-        .thread_name("outrigger")
-        .enable_all()
-        .build()
-        .map_err(CliError::Runtime)?;
+    // With one thread, no task ever waits for another core to wake: a put crosses only the log's and the applier's threads.
+    let mut builder = if config.worker_threads == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    if config.worker_threads > 1 {
+        builder.worker_threads(config.worker_threads);
+    }
+    let runtime = builder.thread_name("outrigger").enable_all().build().map_err(CliError::Runtime)?;
     runtime.block_on(wiring::run(config)).map_err(CliError::Member)
 }

@@ -104,8 +104,8 @@ impl Config {
         let dns_server = reader.optional("dns-server", |text| parse::server(text, 53));
         let log_level = reader.with("log-level", String::new(), parse::log_level);
         let log_format = reader.with("log-format", parse::LogFormat::Text, parse::log_format);
-        let worker_threads = reader
-            .with("worker-threads", default_threads(), |text| within(parse::number(text)?, 1, 64, "1 to 64"));
+        let worker_threads =
+            reader.with("worker-threads", 1, |text| within(parse::number(text)?, 1, 64, "1 to 64"));
         let exit_with_stdin = reader.with("exit-with-stdin", false, parse::switch);
         let (Some(name), Some(data_dir), true) = (name, data_dir, reader.errors.is_empty()) else {
             return Err(ConfigErrors(reader.errors));
@@ -151,11 +151,6 @@ fn peers_dns(text: &str, default_port: u16) -> Result<PeersDns, Problem> {
 }
 
 /// A sidecar leaves the cores to the application: beyond four threads it only pays for waking them.
-fn default_threads() -> u32 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u32::try_from(cores.min(4)).unwrap_or(4)
-}
-
 struct Ports {
     client: SocketAddr,
     peer: SocketAddr,

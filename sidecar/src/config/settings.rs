@@ -131,7 +131,12 @@ pub static SETTINGS: [Setting; 22] = [
         "error, warn, info, debug, trace, or directives as `info,outrigger=debug`",
     ),
     setting("log-format", "FORMAT", Some("text"), "text or json, on standard error"),
-    setting("worker-threads", "N", None, "Threads that serve, 1 to 64 [default: the cores, at most 4]"),
+    setting(
+        "worker-threads",
+        "N",
+        None,
+        "Threads that serve, 1 to 64; the log and the applier have their own [default: 1]",
+    ),
     setting(
         "exit-with-stdin",
         "",

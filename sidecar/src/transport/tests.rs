@@ -1,4 +1,5 @@
 //! Two members' transports against each other over real sockets on loopback; the nodes are inboxes that the tests read.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event among many")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use outrigger_core::effects::MessageClass;
 use outrigger_core::event::Event;
 use outrigger_core::status::NodeStatus;
-use outrigger_core::types::Term;
+use outrigger_core::types::{Index, Term};
 use outrigger_proto::v1::peer_client::PeerClient;
 use outrigger_proto::v1::peer_server::PeerServer;
 use outrigger_proto::v1::{ExchangeRequest, Frame, exchange_request};
@@ -65,8 +66,11 @@ impl Member {
     }
 
     fn transport(&self) -> Transport {
+        self.transport_with(nowhere())
+    }
+
+    fn transport_with(&self, files: crate::snapshots::Snapshots) -> Transport {
         let discovery = Discovery::new(None, None, 0, Box::<InMemory>::default());
-        let files = nowhere();
         let dialer = Dialer::new(Arc::new(discovery));
         Transport::new(self.local.clone(), dialer, snapshot::SnapshotSender::new(files))
     }
@@ -121,8 +125,16 @@ struct Process {
 
 impl Process {
     fn start(member: &Member, listener: &std::net::TcpListener) -> Self {
+        Self::receiving(member, listener, nowhere())
+    }
+
+    fn receiving(
+        member: &Member,
+        listener: &std::net::TcpListener,
+        files: crate::snapshots::Snapshots,
+    ) -> Self {
         let service = PeerService::default();
-        let snapshots = snapshot::SnapshotReceiver::new(nowhere());
+        let snapshots = snapshot::SnapshotReceiver::new(files);
         service.set(Some(Arc::new(Acceptor { local: member.local.clone(), snapshots })));
         let listener = listener.try_clone().unwrap();
         let stop = CancellationToken::new();
@@ -337,4 +349,73 @@ async fn a_follower_that_dies_deposes_nobody() {
     let failures = follower.local.metrics.peer_failures(MemberId(2));
     assert!(failures.count >= 3, "{failures:?}");
     assert!(failures.last.unwrap().0.contains("refused"));
+}
+
+fn sent(event: Event) -> Option<bool> {
+    match event {
+        Event::SnapshotSent { delivered, .. } => Some(delivered),
+        _ => None,
+    }
+}
+
+/// A snapshot of several pieces, written by the sender.
+fn written(files: &crate::snapshots::Snapshots) -> outrigger_core::effects::SendSnapshot {
+    let founder = Route { id: MemberId(1), name: "orders-1".to_string(), ..Route::default() };
+    let roster = [outrigger_core::membership::RosterEntry { name: "orders-1".to_string(), learner: false }];
+    let header = outrigger_core::snapshot::founding_header(CLUSTER, &founder, &roster);
+    let mut chunks = (0..9_u8).map(|fill| Bytes::from(vec![fill; 200 << 10]));
+    files.write(&header, &mut chunks).unwrap();
+    outrigger_core::effects::SendSnapshot {
+        to: MemberId(2),
+        header,
+        message: Bytes::from_static(b"announce"),
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_durable_before_its_message_reaches_the_node() {
+    let (listener, at) = listen();
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sending = crate::snapshots::tests::in_dir(from.path(), CLUSTER);
+    let receiving = crate::snapshots::tests::in_dir(to.path(), CLUSTER);
+    let snapshot = written(&sending);
+    // What an earlier stream left is not sent again.
+    let file = sending.open(snapshot.header.index, snapshot.header.term).await.unwrap();
+    let first = file.read(0, 300_000).await.unwrap();
+    let begun = receiving.receive(file.transfer()).await.unwrap();
+    let checksum = crc32c::crc32c(&first);
+    assert_eq!(begun.write(0, first, checksum).await.unwrap().offset(), 300_000);
+
+    let mut receiver = Member::new(2, at, 22);
+    let _process = Process::receiving(&receiver, &listener, receiving.clone());
+    let mut sender = Member::new(1, at, 11);
+    let mut transport = sender.transport_with(sending);
+    transport.set_routes(std::slice::from_ref(&receiver.local.own));
+    transport.send_snapshot(snapshot.clone());
+    let header = receiver
+        .until(|event| match event {
+            Event::SnapshotReceived { header } => Some(header),
+            _ => None,
+        })
+        .await;
+    assert_eq!(header, snapshot.header);
+    assert_eq!(receiver.until(peer_bytes).await, "announce");
+    assert!(sender.until(sent).await, "delivered");
+    let there = receiving.open(header.index, header.term).await.unwrap();
+    assert_eq!(there.transfer(), file.transfer());
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_sent_is_reported_too() {
+    let (_listener, at) = listen();
+    let from = tempfile::tempdir().unwrap();
+    let sending = crate::snapshots::tests::in_dir(from.path(), CLUSTER);
+    let snapshot = written(&sending);
+    let mut sender = Member::new(1, at, 11);
+    let mut transport = sender.transport_with(sending);
+    transport.send_snapshot(snapshot.clone());
+    assert!(!sender.until(sent).await, "nobody knows the peer's address");
+    let gone = outrigger_core::snapshot::SnapshotHeader { index: Index(9), ..snapshot.header.clone() };
+    transport.send_snapshot(outrigger_core::effects::SendSnapshot { header: gone, ..snapshot });
+    assert!(!sender.until(sent).await, "there is no such file");
 }

@@ -187,6 +187,26 @@ impl Cluster {
         }
     }
 
+    /// Writes the whole roster, again until nothing else is under way.
+    pub async fn admit(&self, indexes: &[usize]) {
+        let started = Instant::now();
+        loop {
+            let asked = indexes[0];
+            let status = self.until(asked, "a member", |status| status.leader_id != 0).await;
+            let names = indexes.iter().map(|index| format!("orders-{index}"));
+            let request = v1::AdmitRequest {
+                cluster_id: status.cluster_id,
+                expected_configuration_index: status.configuration_index,
+                roster: names.map(|name| v1::RosterEntry { name, learner: false }).collect(),
+            };
+            match self.admin(asked).await.unwrap().admit(request).await {
+                Ok(_) => return,
+                Err(error) if started.elapsed() > PATIENCE => panic!("{error:?}\n{}", self.logs()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
     /// Puts through a member; retried until it is acknowledged.
     pub async fn put(&self, index: usize, key: &str, value: &str) {
         let request = pb::PutRequest {
