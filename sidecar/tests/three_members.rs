@@ -121,3 +121,47 @@ async fn a_removed_member_parks_and_returns_under_a_new_id_once_it_is_admitted_a
     assert_eq!(back.member_id, parked.member_id);
     assert_eq!(cluster.get(removed, "kept").await.as_deref(), Some("v"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founding_whose_founder_was_wiped_is_abandoned_and_founded_anew() {
+    let mut cluster = Cluster::new(87, 3).await;
+    (0..3).for_each(|index| cluster.start(index));
+    cluster.assemble(0xA).await;
+    cluster.kill(0);
+    std::fs::remove_dir_all(cluster.dir(0)).unwrap();
+    for index in [1, 2] {
+        let mut admin = cluster.admin(index).await.unwrap();
+        admin.abandon(v1::AbandonRequest { cluster_id: 0xA }).await.unwrap();
+        let status = cluster.status(index).await.unwrap();
+        assert_eq!(status.abandoned, [0xA]);
+    }
+    cluster.start(0);
+    cluster.found(0xB).await;
+    cluster.put(1, "k", "v").await;
+    let formed = cluster.admin(2).await.unwrap().abandon(v1::AbandonRequest { cluster_id: 0xB }).await;
+    assert!(formed.unwrap_err().message().contains("formed"), "a formed cluster is never abandoned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_with_a_rotten_log_says_where_and_neither_votes_nor_serves() {
+    let mut cluster = founded(88).await;
+    for number in 0..10 {
+        cluster.put(0, &format!("k{number}"), "v").await;
+    }
+    let rotten = (cluster.leader().await + 1) % 3;
+    cluster.kill(rotten);
+    let wal = cluster.dir(rotten).join("wal");
+    let mut segments: Vec<_> = std::fs::read_dir(wal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "wal"));
+    segments.sort();
+    let mut bytes = std::fs::read(&segments[0]).unwrap();
+    // Inside the first frame's payload; valid frames follow.
+    bytes[4096 + 40] ^= 1;
+    std::fs::write(&segments[0], bytes).unwrap();
+    cluster.start(rotten);
+    let status = cluster.until(rotten, "faulted", |status| status.phase() == v1::Phase::Faulted).await;
+    let name = segments[0].file_name().unwrap().to_str().unwrap();
+    assert!(status.fault.contains(name) && status.fault.contains("4096"), "{}", status.fault);
+    let other = (rotten + 1) % 3;
+    cluster.put(other, "after", "v").await;
+}

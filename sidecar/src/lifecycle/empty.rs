@@ -87,7 +87,7 @@ impl Lifecycle {
                 Ok(true)
             }
             LifecycleCommand::Abandon { cluster, reply } => {
-                answer(reply, self.abandon(cluster).map(|_| ()));
+                answer(reply, self.abandon(cluster));
                 Ok(false)
             }
             LifecycleCommand::Snapshot { reply } => {

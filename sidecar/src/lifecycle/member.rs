@@ -12,7 +12,7 @@ use outrigger_core::node::NodeConfig;
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_storage::WalOptions;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -54,11 +54,12 @@ struct Running {
 }
 
 /// Why a running node is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum End {
     Told,
     Removed,
-    Abandoned(ClusterId),
+    /// Whoever asked is answered once the log is closed and moved aside.
+    Abandoned(oneshot::Sender<Result<(), LifecycleRefusal>>),
 }
 
 impl Lifecycle {
@@ -92,7 +93,10 @@ impl Lifecycle {
         .await?;
         match end {
             End::Told => Ok(Next::Stop),
-            End::Abandoned(_) => Ok(Next::Again),
+            End::Abandoned(reply) => {
+                answer(reply, self.abandon(cluster));
+                Ok(Next::Again)
+            }
             End::Removed => {
                 let aside = self.dir().move_aside(MemberId(draw()))?;
                 tracing::warn!(aside = %aside.display(), "removed from the cluster: the old data is kept aside");
@@ -220,7 +224,7 @@ impl Lifecycle {
                 }
                 command = commands.recv() => {
                     let Some(command) = command else { return End::Told };
-                    if let Some(end) = self.obey_as_member(command, running, cluster).await {
+                    if let Some(end) = self.obey_as_member(command, running, cluster) {
                         return end;
                     }
                 }
@@ -229,10 +233,10 @@ impl Lifecycle {
     }
 
     /// Does what a member can be told.
-    async fn obey_as_member(
+    fn obey_as_member(
         &self,
         command: LifecycleCommand,
-        running: &mut Running,
+        running: &Running,
         cluster: ClusterId,
     ) -> Option<End> {
         match command {
@@ -245,7 +249,7 @@ impl Lifecycle {
                 None
             }
             LifecycleCommand::Abandon { cluster: given, reply } if given != cluster => {
-                answer(reply, self.abandon(given).map(|_| ()));
+                answer(reply, self.abandon(given));
                 None
             }
             LifecycleCommand::Abandon { reply, .. } => {
@@ -253,13 +257,7 @@ impl Lifecycle {
                     answer(reply, Err(LifecycleRefusal::Formed { cluster }));
                     return None;
                 }
-                // The log is closed first: what is moved aside must not grow any more.
-                running.stop.cancel();
-                drop((&mut running.driver).await);
-                let abandoned = self.abandon(cluster);
-                let end = abandoned.is_ok().then_some(End::Abandoned(cluster));
-                answer(reply, abandoned.map(|_| ()));
-                end.or(Some(End::Told))
+                Some(End::Abandoned(reply))
             }
             LifecycleCommand::Snapshot { reply } => {
                 let (requests, snapshots) = (running.requests.clone(), running.snapshots.clone());

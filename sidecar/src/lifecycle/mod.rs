@@ -161,13 +161,13 @@ impl Lifecycle {
         });
     }
 
-    /// Gives up a cluster for ever. `true`: it was this disk's, which is empty under a new id now.
-    fn abandon(&self, cluster: ClusterId) -> Result<bool, LifecycleRefusal> {
+    /// Gives up a cluster for ever. A disk that was its own is empty under a new id then; its log must be closed.
+    fn abandon(&self, cluster: ClusterId) -> Result<(), LifecycleRefusal> {
         let mut dir = self.dir();
         let was_ours = dir.identity().cluster == Some(cluster);
         dir.abandon(cluster, MemberId(draw())).map_err(refusal)?;
         tracing::warn!(cluster = format!("{:016x}", cluster.0), was_ours, "cluster abandoned");
-        Ok(was_ours)
+        Ok(())
     }
 }
 

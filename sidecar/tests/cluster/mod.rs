@@ -146,6 +146,23 @@ impl Cluster {
 
     /// Founds on member 0 and forms, as the operator does.
     pub async fn found(&self, cluster_id: u64) {
+        self.assemble(cluster_id).await;
+        let started = Instant::now();
+        loop {
+            let formed = self.admin(0).await.unwrap().form(v1::FormRequest { cluster_id }).await;
+            match formed {
+                Ok(_) => break,
+                Err(error) if started.elapsed() > PATIENCE => panic!("{error:?}\n{}", self.logs()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        for index in 0..self.members.len() {
+            self.until(index, "formed", |status| status.formed).await;
+        }
+    }
+
+    /// Founds on member 0 and waits until all are voters; no client is served yet.
+    pub async fn assemble(&self, cluster_id: u64) {
         let mut seeds = Vec::new();
         for index in 0..self.members.len() {
             let status = self.until(index, "empty", |status| status.phase() == v1::Phase::Empty).await;
@@ -172,18 +189,6 @@ impl Cluster {
                 })
             })
             .await;
-        }
-        let started = Instant::now();
-        loop {
-            let formed = self.admin(0).await.unwrap().form(v1::FormRequest { cluster_id }).await;
-            match formed {
-                Ok(_) => break,
-                Err(error) if started.elapsed() > PATIENCE => panic!("{error:?}\n{}", self.logs()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-        for index in 0..size {
-            self.until(index, "formed", |status| status.formed).await;
         }
     }
 
