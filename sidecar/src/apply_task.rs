@@ -233,7 +233,11 @@ impl<S: StateMachine<View = View>> Worker<S> {
                 }
                 Err(error) => {
                     let error = crate::transport::dial::chain(&error);
-                    tracing::error!(index = header.index.0, error, "a snapshot cannot be written; trying again");
+                    tracing::error!(
+                        index = header.index.0,
+                        error,
+                        "a snapshot cannot be written; trying again"
+                    );
                     std::thread::sleep(SNAPSHOT_RETRY);
                     drop(requests.send(Request::Task(ApplyTask::TakeSnapshot)));
                 }

@@ -90,10 +90,7 @@ impl Remember for InMemory {
     }
 
     fn note(&self, host: &str, addresses: &[IpAddr]) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(host.to_string(), addresses.to_vec());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_string(), addresses.to_vec());
     }
 }
 

@@ -230,7 +230,8 @@ impl Driver {
         for message in messages {
             let (to, class) = (message.to, message.class);
             // A lost heartbeat is no news: the stream's end was reported when it broke.
-            if !self.transport.send(message) && class != MessageClass::Heartbeat && !unreachable.contains(&to) {
+            if !self.transport.send(message) && class != MessageClass::Heartbeat && !unreachable.contains(&to)
+            {
                 unreachable.push(to);
             }
         }

@@ -139,7 +139,8 @@ impl LogThread {
     ) -> std::io::Result<(Self, LogHandle)> {
         let (requests, queue) = mpsc::channel();
         let p99_micros = Arc::new(AtomicU64::new(0));
-        let latencies = Latencies { window: Vec::with_capacity(WINDOW), next: 0, p99: Arc::clone(&p99_micros) };
+        let latencies =
+            Latencies { window: Vec::with_capacity(WINDOW), next: 0, p99: Arc::clone(&p99_micros) };
         let worker = Worker { log, queue, answers, observer, latencies };
         let thread = std::thread::Builder::new().name("log".to_string()).spawn(move || worker.run())?;
         let handle = LogHandle {

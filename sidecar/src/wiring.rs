@@ -4,6 +4,7 @@
 //! standard input where that is asked for): the life first, which hands the leadership over while clients are still
 //! served, then the doors.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,10 +15,9 @@ use outrigger_core::types::MemberId;
 use outrigger_proto::v1::peer_server::PeerServer;
 use outrigger_storage::fs::{FileSystem, RealFs};
 use outrigger_storage::identity::DataDir;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -28,9 +28,9 @@ use crate::api::{ClientDoor, HttpDoor, admin, serve_clients, serve_http};
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::disk::RememberOnDisk;
-use crate::lifecycle::{Lifecycle, draw};
+use crate::lifecycle::{Lifecycle, draw, standing_of};
 use crate::lifecycle_commands::{LIFECYCLE_CAPACITY, LifecycleCommand};
-use crate::member::{MemberHandle, Standing};
+use crate::member::MemberHandle;
 use crate::metrics::Metrics;
 use crate::transport::dial::Dialer;
 use crate::transport::outbox::FRAME_BYTES;
@@ -66,9 +66,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
     let dir = DataDir::open(Arc::clone(&fs), &config.data_dir, MemberId(draw()))?;
+    let boot_nonce = draw();
+    // Before a door opens: whoever asks first must not be told of member 0.
+    let (standing, standings) = watch::channel(standing_of(dir.identity(), boot_nonce));
     let dir = Arc::new(Mutex::new(dir));
     let metrics = Arc::new(Metrics::new());
-    let (standing, standings) = watch::channel(Standing::default());
     let node = Arc::new(ArcSwapOption::empty());
     let (commands, queue) = mpsc::channel(LIFECYCLE_CAPACITY);
     let peers = PeerService::default();
@@ -98,12 +100,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         peers,
         node,
         standing,
-        commands: queue,
         metrics,
-        boot_nonce: draw(),
+        boot_nonce,
         stop: stop.clone(),
     };
-    let mut life = tokio::spawn(life.run());
+    let mut life = tokio::spawn(life.run(queue));
     let lived = tokio::select! {
         lived = &mut life => lived?,
         failed = servers.join_next() => {
@@ -131,13 +132,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn told_to_stop(exit_with_stdin: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    let input_ends = async {
-        if !exit_with_stdin {
-            std::future::pending::<()>().await;
-        }
-        let (mut input, mut buffer) = (tokio::io::stdin(), [0; 256]);
-        while input.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-    };
+    let input_ends =
+        async { if exit_with_stdin { end_of_input().await } else { std::future::pending().await } };
     let why = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -145,6 +141,23 @@ async fn told_to_stop(exit_with_stdin: bool) -> anyhow::Result<()> {
     };
     tracing::info!(why, "stopping");
     Ok(())
+}
+
+/// Waits until standard input ends. On a plain thread: the runtime would wait for a blocking read at its end.
+async fn end_of_input() {
+    let (ended, end) = oneshot::channel();
+    let read = move || {
+        let _ended: oneshot::Sender<()> = ended;
+        let (mut input, mut buffer) = (std::io::stdin(), [0; 256]);
+        while input.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    };
+    match std::thread::Builder::new().name("stdin".to_string()).spawn(read) {
+        Ok(_) => drop(end.await),
+        Err(error) => {
+            tracing::error!(%error, "standard input cannot be watched");
+            std::future::pending().await
+        }
+    }
 }
 
 impl Doors {
@@ -182,9 +195,7 @@ impl Doors {
             .add_service(admin::service(admin_door));
         let mut servers = JoinSet::new();
         let stop = self.stop.clone();
-        servers.spawn(async move {
-            Ok(serve_clients(clients, client_door, stop.cancelled_owned()).await?)
-        });
+        servers.spawn(async move { Ok(serve_clients(clients, client_door, stop.cancelled_owned()).await?) });
         let stop = self.stop.clone();
         servers.spawn(async move { Ok(serve_http(http, http_door, stop.cancelled_owned()).await?) });
         let stop = self.stop;

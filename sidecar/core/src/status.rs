@@ -104,8 +104,8 @@ pub struct NodeStatus {
     pub roster: Vec<RosterEntry>,
     /// Ids that never count again.
     pub tombstones: Vec<MemberId>,
-    /// The cluster's metadata keys.
-    pub metadata: std::collections::BTreeMap<String, bytes::Bytes>,
+    /// The cluster's metadata: JSON values by key.
+    pub metadata: BTreeMap<String, Bytes>,
     /// Ticks since a leader was last known; 0 while there is one.
     pub leaderless_ticks: u64,
     /// Elections started here since start.

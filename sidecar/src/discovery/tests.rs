@@ -109,8 +109,7 @@ async fn when_dns_is_silent_the_last_known_address_is_given() {
     let known: IpAddr = "127.0.9.9".parse().unwrap();
     memory.note("orders-0.cluster.test", &[known]);
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let discovery =
-        Discovery::new(None, Some(silent.local_addr().unwrap()), PORT, Box::new(memory));
+    let discovery = Discovery::new(None, Some(silent.local_addr().unwrap()), PORT, Box::new(memory));
     let found = discovery.addresses("orders-0.cluster.test:1").await;
     assert_eq!(found, Ok(vec!["127.0.9.9:1".parse().unwrap()]));
     let unknown = discovery.addresses("orders-1.cluster.test:1").await;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::founding::Ground;
 use super::seeds::Seed;
-use super::{Lifecycle, LifecycleError, Next, draw, founding, seeds};
+use super::{Commands, Lifecycle, LifecycleError, Next, draw, founding, seeds};
 use crate::discovery::DiscoveryError;
 use crate::lifecycle_commands::{Founding, LifecycleCommand, LifecycleRefusal};
 use crate::member::Phase;
@@ -33,14 +33,14 @@ enum Round {
 
 impl Lifecycle {
     /// Waits until this disk belongs to a cluster.
-    pub(super) async fn empty(&mut self) -> Result<Next, LifecycleError> {
+    pub(super) async fn empty(&self, commands: &mut Commands) -> Result<Next, LifecycleError> {
         let own = self.own_route()?;
         self.stand(Phase::Empty, "asking the seeds who is there".to_string(), String::new());
         let stop = self.stop.clone();
         loop {
             let round = tokio::select! {
                 () = stop.cancelled() => return Ok(Next::Stop),
-                command = self.commands.recv() => {
+                command = commands.recv() => {
                     let Some(command) = command else { return Ok(Next::Stop) };
                     if self.obey(command, &own)? {
                         return Ok(Next::Again);
@@ -63,7 +63,7 @@ impl Lifecycle {
             let pause = tokio::time::sleep(ROUND);
             tokio::select! {
                 () = stop.cancelled() => return Ok(Next::Stop),
-                command = self.commands.recv() => {
+                command = commands.recv() => {
                     let Some(command) = command else { return Ok(Next::Stop) };
                     if self.obey(command, &own)? {
                         return Ok(Next::Again);
@@ -103,7 +103,8 @@ impl Lifecycle {
         dir.clear_unfounded()?;
         let path = dir.path().to_path_buf();
         let ground = self.ground(&path, founding.cluster, own);
-        founding::found(ground, own, &founding.roster, &founding.seeds).map_err(LifecycleError::FirstFrame)?;
+        founding::found(ground, own, &founding.roster, &founding.seeds)
+            .map_err(LifecycleError::FirstFrame)?;
         dir.set_cluster(founding.cluster)?;
         tracing::info!(cluster = format!("{:016x}", founding.cluster.0), "cluster founded on this disk");
         Ok(())
@@ -155,7 +156,10 @@ async fn look_round(life: &Lifecycle, own: &Route) -> Round {
     }
     by_hand(life, &others, own).unwrap_or_else(|| Round::Wait {
         phase: Phase::Empty,
-        waiting_for: format!("waiting to be founded: {} of {asked} seeds answer, none is a member", seeds.len()),
+        waiting_for: format!(
+            "waiting to be founded: {} of {asked} seeds answer, none is a member",
+            seeds.len()
+        ),
     })
 }
 

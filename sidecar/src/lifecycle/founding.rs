@@ -81,7 +81,8 @@ fn begin(ground: Ground<'_>, first: Batch) -> Result<(), Failure> {
 }
 
 fn seeds_of(routes: &[Route]) -> Vec<Seed> {
-    let seed = |route: &Route| Seed { id: route.id, name: route.name.clone(), address: route.address.clone() };
+    let seed =
+        |route: &Route| Seed { id: route.id, name: route.name.clone(), address: route.address.clone() };
     routes.iter().map(seed).collect()
 }
 
@@ -89,7 +90,11 @@ fn seeds_of(routes: &[Route]) -> Vec<Seed> {
 ///
 /// # Errors
 /// The refusal that says why not.
-pub(super) fn check(founding: &Founding, own: &Route, abandoned: &[ClusterId]) -> Result<(), LifecycleRefusal> {
+pub(super) fn check(
+    founding: &Founding,
+    own: &Route,
+    abandoned: &[ClusterId],
+) -> Result<(), LifecycleRefusal> {
     if founding.member != own.id {
         return Err(LifecycleRefusal::WrongMember { disk: own.id, given: founding.member });
     }

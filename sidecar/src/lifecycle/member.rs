@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::empty::answer;
 use super::recovery::{self, Recovered, RecoveryError};
-use super::{Lifecycle, LifecycleError, Next, draw};
+use super::{Commands, Lifecycle, LifecycleError, Next, draw};
 use crate::apply_task::{ApplyThread, ApplyWiring, SnapshotRequests};
 use crate::disk::{SyncMetrics, WalLog};
 use crate::driver::{Driver, Exit};
@@ -63,16 +63,20 @@ enum End {
 
 impl Lifecycle {
     /// Runs this disk's member until it is told to stop, is removed, or abandons its cluster.
-    pub(super) async fn member(&mut self, cluster: ClusterId) -> Result<Next, LifecycleError> {
+    pub(super) async fn member(
+        &self,
+        cluster: ClusterId,
+        commands: &mut Commands,
+    ) -> Result<Next, LifecycleError> {
         let own = self.own_route()?;
         self.stand(Phase::Member, "replaying the log".to_string(), String::new());
         let recovered = match self.recover(cluster, &own).await? {
             Ok(recovered) => recovered,
-            Err(error) => return Ok(self.faulted(&error).await),
+            Err(error) => return Ok(self.faulted(&error, commands).await),
         };
         let mut running = self.start(cluster, own, recovered)?;
         self.stand(Phase::Member, String::new(), String::new());
-        let end = self.watch(&mut running, cluster).await;
+        let end = self.watch(&mut running, cluster, commands).await;
         self.node.store(None);
         self.peers.set(None);
         running.stop.cancel();
@@ -123,12 +127,7 @@ impl Lifecycle {
         Ok(tokio::task::spawn_blocking(move || recovery::recover(fs, &path, options, config)).await?)
     }
 
-    fn start(
-        &self,
-        cluster: ClusterId,
-        own: Route,
-        recovered: Recovered,
-    ) -> Result<Running, LifecycleError> {
+    fn start(&self, cluster: ClusterId, own: Route, recovered: Recovered) -> Result<Running, LifecycleError> {
         let Recovered { mut node, applier, writer, reader, store, seeds } = recovered;
         for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
             // Whom to dial before the log says more; whatever it says is newer.
@@ -151,8 +150,7 @@ impl Lifecycle {
             snapshots: snapshots.clone(),
             metrics: Arc::clone(&self.metrics),
         };
-        let (apply_thread, applier) =
-            ApplyThread::start(applier, wiring).map_err(LifecycleError::Thread)?;
+        let (apply_thread, applier) = ApplyThread::start(applier, wiring).map_err(LifecycleError::Thread)?;
         let (tombstone, tombstoned) = watch::channel(false);
         let member = own.id;
         let local = Local {
@@ -183,7 +181,8 @@ impl Lifecycle {
             last_glance: None,
         };
         let handle = Arc::new(handle);
-        self.peers.set(Some(Arc::new(Acceptor { local, snapshots: SnapshotReceiver::new(snapshots.clone()) })));
+        self.peers
+            .set(Some(Arc::new(Acceptor { local, snapshots: SnapshotReceiver::new(snapshots.clone()) })));
         self.node.store(Some(Arc::clone(&handle)));
         Ok(Running {
             handle,
@@ -203,8 +202,9 @@ impl Lifecycle {
     }
 
     /// Waits for the end of the node, and meanwhile does what the process is asked for.
-    async fn watch(&mut self, running: &mut Running, cluster: ClusterId) -> End {
+    async fn watch(&self, running: &mut Running, cluster: ClusterId, commands: &mut Commands) -> End {
         let mut statuses = running.handle.status_changes();
+        let mut tombstoned = running.tombstoned.clone();
         let stop = self.stop.clone();
         loop {
             tokio::select! {
@@ -213,12 +213,12 @@ impl Lifecycle {
                     return End::Told;
                 }
                 exit = &mut running.driver => return ended(exit),
-                Ok(_) = running.tombstoned.wait_for(|told| *told) => return End::Removed,
+                () = told(&mut tombstoned) => return End::Removed,
                 Ok(()) = statuses.changed() => {
                     let waiting_for = waits_for(&statuses.borrow_and_update());
                     self.stand(Phase::Member, waiting_for, String::new());
                 }
-                command = self.commands.recv() => {
+                command = commands.recv() => {
                     let Some(command) = command else { return End::Told };
                     if let Some(end) = self.obey_as_member(command, running, cluster).await {
                         return end;
@@ -238,7 +238,10 @@ impl Lifecycle {
         match command {
             LifecycleCommand::Found { founding, reply } => {
                 let is_same = founding.cluster == cluster;
-                answer(reply, if is_same { Ok(()) } else { Err(LifecycleRefusal::AlreadyFounded { cluster }) });
+                answer(
+                    reply,
+                    if is_same { Ok(()) } else { Err(LifecycleRefusal::AlreadyFounded { cluster }) },
+                );
                 None
             }
             LifecycleCommand::Abandon { cluster: given, reply } if given != cluster => {
@@ -273,7 +276,7 @@ impl Lifecycle {
     }
 
     /// Says what is broken until the process is told to stop: no vote, no serving.
-    async fn faulted(&mut self, error: &RecoveryError) -> Next {
+    async fn faulted(&self, error: &RecoveryError, commands: &mut Commands) -> Next {
         let fault = crate::transport::dial::chain(error);
         tracing::error!(fault, "this member's disk cannot be used; it neither votes nor serves");
         self.stand(Phase::Faulted, "its volume to be replaced".to_string(), fault);
@@ -281,7 +284,7 @@ impl Lifecycle {
         loop {
             let command = tokio::select! {
                 () = stop.cancelled() => return Next::Stop,
-                command = self.commands.recv() => command,
+                command = commands.recv() => command,
             };
             let waiting_for = "the volume must be replaced".to_string();
             match command {
@@ -294,6 +297,14 @@ impl Lifecycle {
                 }
             }
         }
+    }
+}
+
+/// Resolves once a peer has refused this member as removed.
+async fn told(tombstoned: &mut watch::Receiver<bool>) {
+    if tombstoned.wait_for(|told| *told).await.is_err() {
+        // Nobody is left who could tell: the node is ending for another reason.
+        std::future::pending().await
     }
 }
 

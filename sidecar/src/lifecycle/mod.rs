@@ -59,6 +59,9 @@ enum Next {
     Stop,
 }
 
+/// What the doors ask of the process.
+pub type Commands = mpsc::Receiver<LifecycleCommand>;
+
 /// The process's life. One owner, one task.
 #[derive(Debug)]
 pub struct Lifecycle {
@@ -78,8 +81,6 @@ pub struct Lifecycle {
     pub node: Arc<ArcSwapOption<NodeHandle>>,
     /// What the doors are told of the process.
     pub standing: watch::Sender<Standing>,
-    /// What the doors ask of the process.
-    pub commands: mpsc::Receiver<LifecycleCommand>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// This boot's nonce.
@@ -94,16 +95,30 @@ pub fn draw() -> u64 {
     (rand::random::<u64>() >> 1).max(1)
 }
 
+/// What a disk says before anything else is known of it.
+#[must_use]
+pub fn standing_of(identity: &Identity, boot_nonce: u64) -> Standing {
+    Standing {
+        phase: if identity.cluster.is_some() { Phase::Member } else { Phase::Empty },
+        cluster: identity.cluster.unwrap_or_default(),
+        member: identity.member,
+        waiting_for: "starting".to_string(),
+        fault: String::new(),
+        abandoned: identity.abandoned.clone(),
+        boot_nonce,
+    }
+}
+
 impl Lifecycle {
-    /// Runs until the process is told to stop.
+    /// Runs until the process is told to stop. `commands` is what the doors ask of it.
     ///
     /// # Errors
     /// [`LifecycleError`]: the process ends with it.
-    pub async fn run(mut self) -> Result<(), LifecycleError> {
+    pub async fn run(self, mut commands: Commands) -> Result<(), LifecycleError> {
         loop {
             let next = match self.identity().cluster {
-                None => self.empty().await?,
-                Some(cluster) => self.member(cluster).await?,
+                None => self.empty(&mut commands).await?,
+                Some(cluster) => self.member(cluster, &mut commands).await?,
             };
             if next == Next::Stop {
                 return Ok(());
@@ -134,16 +149,8 @@ impl Lifecycle {
 
     /// Tells the doors where the process stands.
     fn stand(&self, phase: Phase, waiting_for: String, fault: String) {
-        let identity = self.identity();
-        let standing = Standing {
-            phase,
-            cluster: identity.cluster.unwrap_or_default(),
-            member: identity.member,
-            waiting_for,
-            fault,
-            abandoned: identity.abandoned,
-            boot_nonce: self.boot_nonce,
-        };
+        let standing =
+            Standing { phase, waiting_for, fault, ..standing_of(&self.identity(), self.boot_nonce) };
         self.standing.send_if_modified(|last| {
             let is_changed = *last != standing;
             if is_changed {

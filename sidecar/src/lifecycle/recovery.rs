@@ -28,7 +28,9 @@ pub(super) enum RecoveryError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the snapshot that the log stands on cannot be restored: replace this member with one on an empty disk")]
+    #[error(
+        "the snapshot that the log stands on cannot be restored: replace this member with one on an empty disk"
+    )]
     Snapshot(#[from] SnapshotError),
     #[error("the log's entries {first}..{end} cannot be replayed: entry {first} is not there")]
     Gap { first: Index, end: Index },

@@ -47,7 +47,9 @@ impl PeerService {
     }
 
     fn acceptor(&self) -> Result<Arc<Acceptor>, Status> {
-        self.acceptor.load_full().ok_or_else(|| Status::unavailable("this process is no member of a cluster yet"))
+        self.acceptor
+            .load_full()
+            .ok_or_else(|| Status::unavailable("this process is no member of a cluster yet"))
     }
 }
 

@@ -75,7 +75,8 @@ impl SnapshotSender {
     /// is dropped: raft asks again only after a change of leadership, and the new stream reports for both.
     pub fn start(&mut self, local: &Local, dialer: &Dialer, address: Option<String>, send: SendSnapshot) {
         let to = send.to;
-        let job = Job { local: local.clone(), dialer: dialer.clone(), snapshots: self.snapshots.clone(), send };
+        let job =
+            Job { local: local.clone(), dialer: dialer.clone(), snapshots: self.snapshots.clone(), send };
         let task = tokio::spawn(async move {
             let outcome = job.run(address).await;
             match &outcome {
@@ -232,7 +233,8 @@ impl SnapshotReceiver {
             return Err(Status::resource_exhausted("another snapshot is being received: resume later"));
         };
         let mut chunk = next(&mut stream).await?;
-        let target = chunk.target.ok_or_else(|| Status::invalid_argument("a first chunk without a target"))?;
+        let target =
+            chunk.target.ok_or_else(|| Status::invalid_argument("a first chunk without a target"))?;
         let from = verify(local, target.cluster_id, target.from, target.to)?;
         let mut file = self.snapshots.receive(transfer_of(&target)).await.map_err(internal)?;
         loop {
@@ -266,7 +268,10 @@ fn internal(error: SnapshotError) -> Status {
     let text = super::dial::chain(&error);
     match error {
         SnapshotError::Store(
-            Store::OutOfOrder { .. } | Store::BadPiece { .. } | Store::Incomplete { .. } | Store::Damaged { .. },
+            Store::OutOfOrder { .. }
+            | Store::BadPiece { .. }
+            | Store::Incomplete { .. }
+            | Store::Damaged { .. },
         ) => Status::data_loss(text),
         SnapshotError::Store(_)
         | SnapshotError::Header(_)

@@ -27,6 +27,11 @@ const CLUSTER: ClusterId = ClusterId(0xC1);
 /// Far beyond what any of this takes; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Snapshots that nobody asks for here.
+fn nowhere() -> crate::snapshots::Snapshots {
+    crate::snapshots::tests::in_dir(std::path::Path::new("/nonexistent"), CLUSTER)
+}
+
 /// A member whose node is the test.
 struct Member {
     local: Local,
@@ -61,7 +66,7 @@ impl Member {
 
     fn transport(&self) -> Transport {
         let discovery = Discovery::new(None, None, 0, Box::<InMemory>::default());
-        let files = crate::snapshots::tests::empty();
+        let files = nowhere();
         let dialer = Dialer::new(Arc::new(discovery));
         Transport::new(self.local.clone(), dialer, snapshot::SnapshotSender::new(files))
     }
@@ -117,7 +122,7 @@ struct Process {
 impl Process {
     fn start(member: &Member, listener: &std::net::TcpListener) -> Self {
         let service = PeerService::default();
-        let snapshots = snapshot::SnapshotReceiver::new(crate::snapshots::tests::empty());
+        let snapshots = snapshot::SnapshotReceiver::new(nowhere());
         service.set(Some(Arc::new(Acceptor { local: member.local.clone(), snapshots })));
         let listener = listener.try_clone().unwrap();
         let stop = CancellationToken::new();
@@ -186,8 +191,7 @@ async fn messages_arrive_in_order_under_the_sender_that_the_handshake_named() {
 /// What the peer answers to these requests.
 async fn exchange(at: SocketAddr, requests: Vec<ExchangeRequest>) -> Result<(), tonic::Status> {
     let channel = dial::connect("peer.test:1", at).await.unwrap();
-    let mut answers =
-        PeerClient::new(channel).exchange(futures::stream::iter(requests)).await?.into_inner();
+    let mut answers = PeerClient::new(channel).exchange(futures::stream::iter(requests)).await?.into_inner();
     while answers.message().await?.is_some() {}
     Ok(())
 }
