@@ -7,3 +7,4 @@
 pub mod admin_client;
 pub mod cluster;
 pub mod crd;
+pub mod local;

@@ -105,7 +105,7 @@ pub struct NodeStatus {
     /// Ids that never count again.
     pub tombstones: Vec<MemberId>,
     /// The cluster's metadata: JSON values by key.
-    pub metadata: BTreeMap<String, Bytes>,
+    pub metadata: std::collections::BTreeMap<String, bytes::Bytes>,
     /// Ticks since a leader was last known; 0 while there is one.
     pub leaderless_ticks: u64,
     /// Elections started here since start.

@@ -58,17 +58,25 @@ fn line(item: &Item) -> String {
             format!("identity  cluster {cluster}  member {:016x}  boot {}", identity.member.0, identity.boot)
         }
         Item::Segment(segment) => {
-            let header = segment.header.as_ref().map_or("header DAMAGED".to_string(), |header| {
-                format!("next index {}", header.next_index)
-            });
-            format!("segment {}  {}  {} bytes  {header}", segment.segment, segment.path.display(), segment.bytes)
+            let header = segment
+                .header
+                .as_ref()
+                .map_or("header DAMAGED".to_string(), |header| format!("next index {}", header.next_index));
+            format!(
+                "segment {}  {}  {} bytes  {header}",
+                segment.segment,
+                segment.path.display(),
+                segment.bytes
+            )
         }
         Item::Frame(frame) => frame_line(frame),
         Item::Damage(DamageItem { segment, offset, until, is_sealed_off, is_followed }) => {
             let verdict = match (is_sealed_off, is_followed) {
                 (true, _) => "remains of a torn write, sealed off",
                 (false, true) => "DAMAGED, a valid frame follows: corruption",
-                (false, false) => "damaged, nothing valid follows in this segment: a torn tail, if it is the last",
+                (false, false) => {
+                    "damaged, nothing valid follows in this segment: a torn tail, if it is the last"
+                }
             };
             format!("  damage  segment {segment}  bytes {offset}..{until}  {verdict}")
         }
