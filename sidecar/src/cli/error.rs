@@ -75,9 +75,9 @@ pub(super) enum CliError {
     /// The member ended with an error.
     #[error("{0:#}")]
     Member(anyhow::Error),
-    /// The build lacks a part.
-    #[error("{0} is not part of this build")]
-    NotBuilt(&'static str),
+    /// A data directory cannot be read.
+    #[error("the data directory cannot be read: check that it exists and may be read")]
+    Disk(#[source] outrigger_storage::fs::IoFailure),
 }
 
 impl CliError {
@@ -93,7 +93,7 @@ impl CliError {
             | Self::Runtime(_)
             | Self::Telemetry(_)
             | Self::Member(_)
-            | Self::NotBuilt(_) => 1,
+            | Self::Disk(_) => 1,
         }
     }
 
