@@ -85,19 +85,21 @@ pub(crate) struct RouteWire {
     pub(crate) address_version: u64,
     #[prost(string, tag = "5")]
     pub(crate) version: String,
+    #[prost(string, tag = "6")]
+    pub(crate) client_url: String,
 }
 
 impl From<&Route> for RouteWire {
     fn from(route: &Route) -> Self {
-        let Route { id, name, address, address_version, version } = route.clone();
-        Self { id: id.0, name, address, address_version, version }
+        let Route { id, name, address, address_version, version, client_url } = route.clone();
+        Self { id: id.0, name, address, address_version, version, client_url }
     }
 }
 
 impl From<RouteWire> for Route {
     fn from(wire: RouteWire) -> Self {
-        let RouteWire { id, name, address, address_version, version } = wire;
-        Self { id: MemberId(id), name, address, address_version, version }
+        let RouteWire { id, name, address, address_version, version, client_url } = wire;
+        Self { id: MemberId(id), name, address, address_version, version, client_url }
     }
 }
 

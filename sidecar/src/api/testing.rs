@@ -43,6 +43,7 @@ pub(crate) fn leader_status() -> NodeStatus {
             address: format!("orders-{}.orders-peers:2380", id - 1),
             address_version: 1,
             version: "0.1.0".into(),
+            client_url: String::new(),
         },
         voter: true,
         learner: false,

@@ -144,7 +144,9 @@ impl Lifecycle {
         let mut dir = self.dir();
         let address_version = dir.set_address(&name, &address, 0)?;
         let id = dir.identity().member;
-        Ok(Route { id, name, address, address_version, version: env!("CARGO_PKG_VERSION").to_string() })
+        let version = env!("CARGO_PKG_VERSION").to_string();
+        let client_url = self.config.advertise_client.clone();
+        Ok(Route { id, name, address, address_version, version, client_url })
     }
 
     /// Tells the doors where the process stands.

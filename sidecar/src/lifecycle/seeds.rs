@@ -77,6 +77,7 @@ pub(super) async fn join(
         name: own.name.clone(),
         address: own.address.clone(),
         version: own.version.clone(),
+        client_url: own.client_url.clone(),
         abandoned: abandoned.iter().map(|cluster| cluster.0).collect(),
     };
     let question = async {
@@ -101,6 +102,7 @@ pub(super) async fn join(
             // The log knows better: whatever it says replaces this.
             address_version: 0,
             version: member.version,
+            client_url: member.client_url,
         })
         .collect())
 }

@@ -58,6 +58,7 @@ impl Local {
             address_version: self.own.address_version,
             boot_nonce: self.boot_nonce,
             version: self.own.version.clone(),
+            client_url: self.own.client_url.clone(),
         }
     }
 }
@@ -71,6 +72,7 @@ pub fn route_of(hello: &Hello) -> Route {
         address: hello.address.clone(),
         address_version: hello.address_version,
         version: hello.version.clone(),
+        client_url: hello.client_url.clone(),
     }
 }
 

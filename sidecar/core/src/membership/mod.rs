@@ -31,6 +31,8 @@ pub struct Route {
     pub address_version: u64,
     /// The member's software version.
     pub version: String,
+    /// Where clients reach it: a URL, for `etcdctl member list`; empty if it did not say.
+    pub client_url: String,
 }
 
 /// An admitted name.
@@ -174,7 +176,7 @@ impl Membership {
         if let Some(known) = self.routes.get_mut(&route.id)
             && known.name == route.name
             && (route.address_version > known.address_version
-                || (route.address_version == known.address_version && route.version != known.version))
+                || (route.address_version == known.address_version && route != *known))
         {
             *known = route;
         }

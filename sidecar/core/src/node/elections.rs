@@ -147,8 +147,7 @@ impl Node {
         let own = &self.config.own;
         let known = self.membership.routes.get(&own.id);
         let fresh = known.is_none_or(|known| {
-            (known.address_version, &known.version) == (own.address_version, &own.version)
-                || known.address_version > own.address_version
+            known == own || known.address_version > own.address_version
         });
         let waited =
             self.leadership.ticks >= self.leadership.last_announce + u64::from(self.config.election_ticks);

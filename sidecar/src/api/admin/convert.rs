@@ -48,6 +48,7 @@ pub(super) fn route(member: v1::Member) -> Route {
         address: member.address,
         address_version: 0,
         version: member.version,
+        client_url: member.client_url,
     }
 }
 
@@ -57,6 +58,7 @@ pub(super) fn member(route: Route) -> v1::Member {
         name: route.name,
         address: route.address,
         version: route.version,
+        client_url: route.client_url,
         last_contact_ms: -1,
         ..v1::Member::default()
     }
@@ -80,7 +82,7 @@ pub(super) fn selector(id: u64, name: String) -> Result<Option<MemberSelector>, 
 /// # Errors
 /// `InvalidArgument` for a joiner without an id, a name or an address.
 pub(super) fn join(request: v1::JoinRequest) -> Result<AdminRequest, Status> {
-    let v1::JoinRequest { cluster_id, member_id, name, address, version, abandoned } = request;
+    let v1::JoinRequest { cluster_id, member_id, name, address, version, abandoned, client_url } = request;
     for (field, empty) in
         [("member_id", member_id == 0), ("name", name.is_empty()), ("address", address.is_empty())]
     {
@@ -93,7 +95,7 @@ pub(super) fn join(request: v1::JoinRequest) -> Result<AdminRequest, Status> {
     Ok(AdminRequest::Join {
         cluster: ClusterId(cluster_id),
         // A joiner counts its address changes from its first announcement on.
-        route: Route { id: MemberId(member_id), name, address, address_version: 0, version },
+        route: Route { id: MemberId(member_id), name, address, address_version: 0, version, client_url },
         abandoned: abandoned.into_iter().map(ClusterId).collect(),
     })
 }

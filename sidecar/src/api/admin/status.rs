@@ -107,6 +107,7 @@ fn member(
         voter: known.voter,
         learner: known.learner,
         version: route.version.clone(),
+        client_url: route.client_url.clone(),
         match_index: matched,
         lag: if leads { status.commit.0.saturating_sub(matched) } else { 0 },
         last_contact_ms: contact_ticks.map_or(-1, |ticks| signed(identity.ticks_to_ms(ticks))),

@@ -154,6 +154,7 @@ async fn join_hands_on_the_route_and_answers_with_everyones_address() {
         address: "orders-3.orders-peers:2380".into(),
         address_version: 0,
         version: "0.1.0".into(),
+        client_url: String::new(),
     };
     let wanted =
         AdminRequest::Join { cluster: ClusterId(0), route: route.clone(), abandoned: vec![ClusterId(5)] };
@@ -166,6 +167,7 @@ async fn join_hands_on_the_route_and_answers_with_everyones_address() {
         address: "orders-3.orders-peers:2380".into(),
         version: "0.1.0".into(),
         abandoned: vec![5],
+        client_url: String::new(),
     };
     let answer = door.join(Request::new(request.clone())).await.unwrap().into_inner();
     assert_eq!((answer.cluster_id, answer.members[0].id), (testing::CLUSTER.0, 4));

@@ -21,7 +21,7 @@ impl ClusterService {
             id: route.id.0,
             name: route.name.clone(),
             peer_ur_ls: vec![format!("http://{}", route.address)],
-            client_ur_ls: vec![self.door.client_url(route.id == status.member, &route.address)],
+            client_ur_ls: vec![self.door.client_url(route.id == status.member, route)],
             is_learner: member.learner,
         }
     }

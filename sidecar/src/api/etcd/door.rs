@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use outrigger_core::error::Refusal;
+use outrigger_core::membership::Route;
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::MemberId;
 use outrigger_proto::{Message, etcdserverpb as pb};
@@ -79,10 +80,14 @@ impl ClientDoor {
 
     /// Where clients reach a member: this one as it was configured, another under its peer address's host and this
     /// one's client port, since all pods of a set are made from one template.
-    pub(super) fn client_url(&self, own: bool, peer_address: &str) -> String {
+    pub(super) fn client_url(&self, own: bool, route: &Route) -> String {
         if own {
             return self.identity.client_url.clone();
         }
+        if !route.client_url.is_empty() {
+            return route.client_url.clone();
+        }
+        let peer_address = route.address.as_str();
         let host = peer_address.rsplit_once(':').map_or(peer_address, |(host, _)| host);
         let (scheme, port) = split_url(&self.identity.client_url);
         format!("{scheme}://{host}:{port}")
