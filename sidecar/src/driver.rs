@@ -149,24 +149,11 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event, turn: &mut Turn) {
-        match &event {
-            Event::Persisted { batch } => self.log.note_persisted(*batch),
-            Event::Applied(applied) => self.applier.note_done(applied),
-            Event::Tick
-            | Event::Peer { .. }
-            | Event::Propose { .. }
-            | Event::Read { .. }
-            | Event::Admin { .. }
-            | Event::Fetched { .. }
-            | Event::SnapshotTaken { .. }
-            | Event::SnapshotReceived { .. }
-            | Event::SnapshotSent { .. }
-            | Event::Unreachable { .. }
-            | Event::LeaderGone { .. }
-            | Event::CampaignDue { .. }
-            | Event::Handshake(_)
-            | Event::OwnAddress(_)
-            | Event::Drain => {}
+        // Only these two say something about what was handed out here; the rest is the node's alone.
+        if let Event::Persisted { batch } = &event {
+            self.log.note_persisted(*batch);
+        } else if let Event::Applied(applied) = &event {
+            self.applier.note_done(applied);
         }
         turn.others += 1;
         self.node.handle(event);

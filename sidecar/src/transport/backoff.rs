@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_millis(20);
 /// A peer that is back is found within this, or sooner: it dials too, and its dialling wakes ours.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Doubles from [`FIRST`] to [`LONGEST`].
+/// Doubles from 20 ms to 1 s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
     failures: u32,
