@@ -146,9 +146,7 @@ impl Node {
     fn announce(&mut self) {
         let own = &self.config.own;
         let known = self.membership.routes.get(&own.id);
-        let fresh = known.is_none_or(|known| {
-            known == own || known.address_version > own.address_version
-        });
+        let fresh = known.is_none_or(|known| known == own || known.address_version > own.address_version);
         let waited =
             self.leadership.ticks >= self.leadership.last_announce + u64::from(self.config.election_ticks);
         if fresh || !waited {

@@ -184,7 +184,7 @@ impl Node {
             ..raft::Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&raft_config, log, &logger)?;
+        let mut raw = RawNode::new(&raft_config, log, &logger)?;
         let durability = Durability {
             newest: hard_state,
             newest_written: hard_state,
@@ -195,6 +195,10 @@ impl Node {
         let leadership =
             Leadership { term: hard_state.term, leaderless_since: Some(0), ..Leadership::default() };
         let applying = Applying { handed: applied, applied, ..Applying::default() };
+        if raw.raft.promotable() && raw.raft.prs().is_singleton() {
+            // Nobody else could lead: there is no silence to wait for.
+            raw.campaign()?;
+        }
         Ok(Self {
             raw,
             proposals: proposals::Proposals::new(config.max_pending),
