@@ -11,7 +11,10 @@ use clap::Parser;
 
 /// Writes the CustomResourceDefinition.
 #[derive(Parser, Debug)]
-#[command(version, after_help = "Examples:\n  crdgen            writes crds/raftclusters.outrigger.dev.yaml\n  crdgen --check    fails when the file is not what the types say\n  crdgen --out -    writes to standard output")]
+#[command(
+    version,
+    after_help = "Examples:\n  crdgen            writes crds/raftclusters.outrigger.dev.yaml\n  crdgen --check    fails when the file is not what the types say\n  crdgen --out -    writes to standard output"
+)]
 struct Args {
     /// Where the file stands; `-` is standard output.
     #[arg(long, default_value = "crds/raftclusters.outrigger.dev.yaml")]

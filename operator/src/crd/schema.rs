@@ -66,7 +66,8 @@ pub fn check(document: &Value, old: Option<&RaftCluster>) -> Result<RaftCluster,
             let defaulted = serde_json::to_value(&cluster).unwrap_or(Value::Null);
             let mut found: Vec<Violation> = Vec::new();
             for error in errors.into_vec() {
-                let violation = Violation::new(&error.field_path, error.message, at(&defaulted, &error.field_path));
+                let violation =
+                    Violation::new(&error.field_path, error.message, at(&defaulted, &error.field_path));
                 if !found.contains(&violation) {
                     found.push(violation);
                 }
@@ -109,7 +110,9 @@ fn check_metadata(document: &Value, found: &mut Vec<Violation>) {
         name.len() <= 253
             && edge(bytes.first())
             && edge(bytes.last())
-            && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(byte))
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(byte))
     });
     if !valid {
         let rule = "must be lower-case letters, digits and '-', beginning and ending with a letter or digit";
@@ -147,7 +150,11 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<Violation>) {
         Value::String(text) => {
             let longest = schema.get("maxLength").and_then(Value::as_u64);
             if let Some(longest) = longest.filter(|longest| text.chars().count() as u64 > *longest) {
-                found.push(Violation::new(path, format!("must be at most {longest} characters"), Some(value)));
+                found.push(Violation::new(
+                    path,
+                    format!("must be at most {longest} characters"),
+                    Some(value),
+                ));
             }
         }
         Value::Null | Value::Bool(_) => {}

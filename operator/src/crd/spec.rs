@@ -3,7 +3,10 @@
 //!
 //! A field enters with the feature that reads it. Strings that appear in a rule carry a `maxLength`: without one an API
 //! server assumes the longest string a request can hold and may refuse the whole definition for its estimated cost.
-#![allow(unreachable_pub, reason = "KubeSchema repeats each struct inside a function, where `pub` reaches nobody")]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function, where `pub` reaches nobody"
+)]
 
 use std::fmt;
 

@@ -2,7 +2,10 @@
 //!
 //! Members carry buckets (`lag: Small`), never counters: a counter would change on every write and turn each put of a user's
 //! into a write to the API server. Ids are 16 hexadecimal digits, because JSON numbers lose integers above 2^53.
-#![allow(unreachable_pub, reason = "KubeSchema repeats each struct inside a function, where `pub` reaches nobody")]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function, where `pub` reaches nobody"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;

@@ -35,8 +35,18 @@ fn every_rule_names_its_field_and_what_stands_there() {
         (json!({"storage": {"size": "1.3"}}), "spec.storage.size", "whole number of bytes", "1.3"),
         (json!({"storage": {"size": "2Gi"}}), "spec.storage.size", "4 × spec.consensus.quota + 512Mi", "2Gi"),
         (json!({"consensus": {"quota": "1Mi"}}), "spec.consensus.quota", "16Mi to 64Gi", "1Mi"),
-        (json!({"consensus": {"electionTimeout": "soon"}}), "spec.consensus.electionTimeout", "duration", "soon"),
-        (json!({"consensus": {"electionTimeout": "90s"}}), "spec.consensus.electionTimeout", "100ms to 60s", "90s"),
+        (
+            json!({"consensus": {"electionTimeout": "soon"}}),
+            "spec.consensus.electionTimeout",
+            "duration",
+            "soon",
+        ),
+        (
+            json!({"consensus": {"electionTimeout": "90s"}}),
+            "spec.consensus.electionTimeout",
+            "100ms to 60s",
+            "90s",
+        ),
         (
             json!({"consensus": {"electionTimeout": "400ms"}}),
             "spec.consensus.electionTimeout",
@@ -90,9 +100,12 @@ fn one_below_the_edges_is_refused() {
 #[test]
 fn names_are_checked_as_an_api_server_and_our_rule_would() {
     let long = "a".repeat(41);
-    for (name, rule) in
-        [("a.b", "no dot"), (long.as_str(), "at most 40 characters"), ("Orders", "lower-case"), ("-a", "beginning")]
-    {
+    for (name, rule) in [
+        ("a.b", "no dot"),
+        (long.as_str(), "at most 40 characters"),
+        ("Orders", "lower-case"),
+        ("-a", "beginning"),
+    ] {
         let mut document = document(&json!({}));
         document["metadata"]["name"] = json!(name);
         let found = check(&document, None).unwrap_err();

@@ -1,0 +1,12 @@
+//! What is decided about a cluster: facts in, at most one step out.
+//!
+//! Everything here is pure: no client, no file, no clock, no randomness. The operator on Kubernetes and the local runner
+//! gather [`facts::Facts`] in their own ways, ask [`plan::plan`], and carry the one step out; only that differs between
+//! them.
+
+pub mod facts;
+pub mod founding;
+pub mod ids;
+pub mod plan;
+pub mod report;
+pub mod validate;

@@ -1,0 +1,124 @@
+//! Facts for the tests: a cluster named `orders` in some usual states, to be changed by each test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::cluster::facts::{
+    Answer, Configuration, Facts, MemberPhase, Peer, Pod, RaftRole, Repair, Report, Roster, RosterRole,
+};
+use crate::cluster::founding::{Founding, Permit};
+use crate::cluster::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
+
+pub(super) fn cluster(id: u64) -> ClusterId {
+    ClusterId::from_wire(id).unwrap()
+}
+
+/// The member that is on pod `ordinal`'s first disk.
+pub(super) fn member(ordinal: u8) -> MemberId {
+    MemberId::from_wire(100 + u64::from(ordinal)).unwrap()
+}
+
+pub(super) const A: u64 = 0xa;
+pub(super) const B: u64 = 0xb;
+
+pub(super) fn permit(size: u8) -> Permit {
+    Permit { cluster: cluster(A), founder: "orders-0".to_owned(), founder_member: member(0), size }
+}
+
+pub(super) fn roster(size: u8) -> Roster {
+    (0..size).map(|ordinal| (format!("orders-{ordinal}"), RosterRole::Voter)).collect()
+}
+
+pub(super) fn empty(ordinal: u8) -> Report {
+    Report {
+        phase: MemberPhase::Empty,
+        cluster: None,
+        member: member(ordinal),
+        address: format!("orders-{ordinal}.peers:2380"),
+        version: "0.1.0".to_owned(),
+        role: RaftRole::None,
+        term: Term(0),
+        leader: None,
+        commit: Index(0),
+        applied: Index(0),
+        formed: false,
+        configuration_index: ConfigurationIndex(0),
+        durable_configuration_index: ConfigurationIndex(0),
+        configuration: Configuration::default(),
+        peers: Vec::new(),
+        roster: Roster::new(),
+        abandoned: BTreeSet::new(),
+        waiting_for: String::new(),
+        fault: String::new(),
+    }
+}
+
+/// A member of A in a configuration of the first `size` pods, formed; pod 1 leads, or pod 0 where it is alone.
+pub(super) fn serving(ordinal: u8, size: u8) -> Report {
+    let leads = ordinal == u8::from(size > 1);
+    let peers = (0..size).map(|peer| Peer {
+        id: member(peer),
+        name: format!("orders-{peer}"),
+        address: format!("orders-{peer}.peers:2380"),
+        lag: leads.then_some(0),
+        last_contact: leads.then_some(Duration::ZERO),
+    });
+    Report {
+        phase: MemberPhase::Member,
+        cluster: Some(cluster(A)),
+        role: if leads { RaftRole::Leader } else { RaftRole::Follower },
+        term: Term(4),
+        commit: Index(1_000),
+        applied: Index(1_000),
+        formed: true,
+        configuration_index: ConfigurationIndex(20),
+        durable_configuration_index: ConfigurationIndex(20),
+        configuration: Configuration { voters: (0..size).map(member).collect(), ..Configuration::default() },
+        peers: peers.collect(),
+        roster: roster(size),
+        ..empty(ordinal)
+    }
+}
+
+pub(super) fn pod(report: Report) -> Pod {
+    Pod { answer: Answer::Report(Box::new(report)), outdated: false, unhealthy_for: Duration::ZERO }
+}
+
+pub(super) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
+    Facts {
+        name: ClusterName("orders".to_owned()),
+        replicas: size,
+        paused: false,
+        repair: Repair::After(Duration::from_secs(300)),
+        restart_outdated: true,
+        founding,
+        pods_wanted: size,
+        pods: (0..size).map(|ordinal| (Ordinal(ordinal), pod(report(ordinal)))).collect(),
+        volume_clusters: BTreeMap::new(),
+        fresh_cluster: cluster(0xf),
+    }
+}
+
+/// A healthy cluster of `size` that the spec wants to have `size` voters.
+pub(super) fn healthy(size: u8) -> Facts {
+    facts(size, Founding::Latched(cluster(A)), |ordinal| serving(ordinal, size))
+}
+
+pub(super) fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
+    match &mut facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer {
+        Answer::Report(report) => change(report),
+        Answer::Silent(_) => panic!("orders-{ordinal} is silent"),
+    }
+}
+
+pub(super) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
+    for pod in facts.pods.values_mut() {
+        if let Answer::Report(report) = &mut pod.answer {
+            change(report);
+        }
+    }
+}
+
+pub(super) fn silence(facts: &mut Facts, ordinal: u8) {
+    facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer = Answer::Silent("timed out".to_owned());
+}

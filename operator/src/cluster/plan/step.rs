@@ -1,0 +1,352 @@
+//! What a plan can say: one step, or one reason to wait.
+
+use std::time::Duration;
+
+use crate::cluster::facts::{MemberPhase, Peer, Roster};
+use crate::cluster::founding::{Founding, Permit};
+use crate::cluster::ids::{ClusterId, ConfigurationIndex, MemberId, Ordinal};
+
+/// The outcome of a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Do this, then look again.
+    Act(Step),
+    /// Nothing can be done; this is why.
+    Wait(Wait),
+    /// Everything is as the spec says.
+    Settled,
+}
+
+/// One change. Each is safe to repeat: the register and the roster go by compare-and-set, the rest is idempotent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask for another number of pods; their volumes are not touched.
+    SetPods {
+        /// How many are asked for now.
+        from: u8,
+        /// How many are wanted.
+        to: u8,
+    },
+    /// Change the register, if it still says `expected`.
+    WriteFounding {
+        /// What it said when this was decided.
+        expected: Founding,
+        /// What it shall say.
+        next: Founding,
+    },
+    /// Tell the founder to found.
+    Found {
+        /// The founder.
+        pod: Ordinal,
+        /// The permit.
+        permit: Permit,
+        /// The initial roster.
+        roster: Roster,
+        /// How the initial members are reached.
+        seeds: Vec<Peer>,
+    },
+    /// Tell a disk to forget a cluster that was never formed.
+    Abandon {
+        /// The pod.
+        pod: Ordinal,
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// Tell the leader that clients may be served.
+    Form {
+        /// The leader.
+        pod: Ordinal,
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// Write the whole roster, if the configuration is still the expected one.
+    Admit {
+        /// The leader.
+        pod: Ordinal,
+        /// The cluster.
+        cluster: ClusterId,
+        /// The configuration that this was decided on.
+        expected: ConfigurationIndex,
+        /// The target set.
+        roster: Roster,
+    },
+    /// Move the leadership away from a member that is about to be restarted.
+    Transfer {
+        /// The leader.
+        pod: Ordinal,
+        /// The cluster.
+        cluster: ClusterId,
+        /// The pod that shall lead.
+        to: Ordinal,
+    },
+    /// Give a member whose disk is beyond use an empty one; it rejoins under a new id.
+    ReplaceVolume {
+        /// The pod.
+        pod: Ordinal,
+    },
+    /// Restart a pod with the configuration that the spec asks for.
+    RestartPod {
+        /// The pod.
+        pod: Ordinal,
+    },
+}
+
+/// Why nothing is done. The texts go into the status, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wait {
+    /// `spec.paused`.
+    #[error("spec.paused is true: nothing is changed")]
+    Paused,
+    /// Founding needs every pod's answer.
+    #[error("waiting for {} to answer: founding needs every pod, because a silent one may hold a cluster", pods.join(", "))]
+    PodsSilent {
+        /// The silent ones.
+        pods: Vec<String>,
+    },
+    /// A pod is neither empty nor a member of anything that could be adopted.
+    #[error(
+        "{pod} is {phase:?} and belongs to no cluster that could be adopted; give it an empty volume to have a cluster founded"
+    )]
+    NotEmpty {
+        /// The pod.
+        pod: String,
+        /// Where it stands.
+        phase: MemberPhase,
+    },
+    /// The volumes carry the mark of a cluster, but no member reports it.
+    #[error("the volumes of {} carry cluster {cluster}, but no member reports it: no second cluster is founded over it; restore the data, or delete the volumes", pods.join(", "))]
+    VolumesCarryCluster {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The pods whose volumes say so.
+        pods: Vec<String>,
+    },
+    /// Members report several clusters and the register does not say which is meant.
+    #[error(
+        "members report several clusters ({}) and status.founding names none; wipe the volumes of those that are not wanted",
+        list(clusters)
+    )]
+    ConflictingClusters {
+        /// The clusters.
+        clusters: Vec<ClusterId>,
+    },
+    /// A cluster that was never formed is reported, but not who founded it.
+    #[error(
+        "members report cluster {cluster}, which was never formed, and none knows who founded it; wipe their volumes to found anew"
+    )]
+    UnknownFounder {
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// The founder's disk refuses the cluster.
+    #[error(
+        "{pod} has abandoned cluster {cluster}, which it was permitted to found; wipe its volume to found anew"
+    )]
+    FounderAbandoned {
+        /// The founder.
+        pod: String,
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// A pod halted on a fault.
+    #[error("{pod} halted: {fault}")]
+    PodFaulted {
+        /// The pod.
+        pod: String,
+        /// The fault, in its words.
+        fault: String,
+    },
+    /// The initial voters are joining.
+    #[error(
+        "founding cluster {cluster}: {reported} of {needed} needed voters have applied the final configuration"
+    )]
+    Forming {
+        /// The cluster.
+        cluster: ClusterId,
+        /// How many have.
+        reported: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A pod holds another cluster's data.
+    #[error(
+        "{pod} holds data of cluster {found}, which served clients; this cluster is {ours}: move that data away or wipe the volume"
+    )]
+    ForeignCluster {
+        /// The pod.
+        pod: String,
+        /// Its cluster.
+        found: ClusterId,
+        /// The recorded one.
+        ours: ClusterId,
+    },
+    /// Too few voters answer.
+    #[error("{answering} voters answer and {needed} are needed: writes wait{}", of_silent(silent))]
+    QuorumSilent {
+        /// How many answer.
+        answering: usize,
+        /// How many are needed.
+        needed: usize,
+        /// Who is silent.
+        silent: Vec<String>,
+    },
+    /// A quorum answers; nobody leads.
+    #[error("{answering} voters answer and none of them leads yet")]
+    NoLeader {
+        /// How many answer.
+        answering: usize,
+    },
+    /// A joint configuration has to be left first.
+    #[error("a membership change is in flight")]
+    ConfigurationChanging,
+    /// The present configuration is not yet on a majority's disks.
+    #[error("{reported} of {needed} needed voters have the present configuration on their disks")]
+    ConfigurationNotDurable {
+        /// How many have.
+        reported: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A change of the voters needs all that stay.
+    #[error("not scaling while {} of the voters that stay {} silent or behind: repair first", pods.join(", "), if pods.len() == 1 { "is" } else { "are" })]
+    ScaleRefused {
+        /// The ones that are silent or behind.
+        pods: Vec<String>,
+    },
+    /// Rostered names that do not vote yet.
+    #[error("{} joining: copied to first, promoted once caught up", plural(pods))]
+    Joining {
+        /// The names.
+        pods: Vec<String>,
+    },
+    /// Members that the roster dropped and the configuration still has.
+    #[error("{} leaving the configuration", plural(pods))]
+    Leaving {
+        /// The names.
+        pods: Vec<String>,
+    },
+    /// The configuration has a member whose name nobody reports.
+    #[error("the configuration has member {member}, whose name the leader does not report yet")]
+    UnknownMember {
+        /// Its id.
+        member: MemberId,
+    },
+    /// Voters that are silent or behind while there is nothing else to do.
+    #[error("{} silent or behind", plural(pods))]
+    MembersUnwell {
+        /// The names.
+        pods: Vec<String>,
+    },
+    /// A faulted member is replaced later.
+    #[error("{pod} halted: {fault}; its volume is replaced in {} s (spec.repair.unhealthyAfter)", remaining.as_secs())]
+    RepairLater {
+        /// The pod.
+        pod: String,
+        /// The fault.
+        fault: String,
+        /// How long it is given.
+        remaining: Duration,
+    },
+    /// A faulted member is a person's to replace.
+    #[error("{pod} halted: {fault}; spec.repair.policy is Manual: replace its volume by hand")]
+    RepairByHand {
+        /// The pod.
+        pod: String,
+        /// The fault.
+        fault: String,
+    },
+    /// A faulted member cannot be replaced without losing the quorum.
+    #[error(
+        "{pod} halted: {fault}; its volume is kept, because without it {answering} voters answer and {needed} are needed"
+    )]
+    RepairRefused {
+        /// The pod.
+        pod: String,
+        /// The fault.
+        fault: String,
+        /// How many others answer.
+        answering: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// Outdated pods are a person's to restart.
+    #[error("{} outdated; spec.updateStrategy.type is OnDelete: restart by hand", plural(pods))]
+    RestartByHand {
+        /// The names.
+        pods: Vec<String>,
+    },
+}
+
+impl Wait {
+    /// Whether only a person can end it: the condition `Stalled`.
+    #[must_use]
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::NotEmpty { .. }
+            | Self::VolumesCarryCluster { .. }
+            | Self::ConflictingClusters { .. }
+            | Self::UnknownFounder { .. }
+            | Self::FounderAbandoned { .. }
+            | Self::PodFaulted { .. }
+            | Self::ForeignCluster { .. }
+            | Self::RepairByHand { .. }
+            | Self::RepairRefused { .. } => true,
+            Self::Paused
+            | Self::PodsSilent { .. }
+            | Self::Forming { .. }
+            | Self::QuorumSilent { .. }
+            | Self::NoLeader { .. }
+            | Self::ConfigurationChanging
+            | Self::ConfigurationNotDurable { .. }
+            | Self::ScaleRefused { .. }
+            | Self::Joining { .. }
+            | Self::Leaving { .. }
+            | Self::UnknownMember { .. }
+            | Self::MembersUnwell { .. }
+            | Self::RepairLater { .. }
+            | Self::RestartByHand { .. } => false,
+        }
+    }
+
+    /// One CamelCase word, for a condition's reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Paused => "Paused",
+            Self::PodsSilent { .. } => "PodsSilent",
+            Self::NotEmpty { .. } => "NotEmpty",
+            Self::VolumesCarryCluster { .. } => "VolumesCarryCluster",
+            Self::ConflictingClusters { .. } => "ConflictingClusters",
+            Self::UnknownFounder { .. } => "UnknownFounder",
+            Self::FounderAbandoned { .. } => "FounderAbandoned",
+            Self::PodFaulted { .. } => "PodFaulted",
+            Self::Forming { .. } => "Forming",
+            Self::ForeignCluster { .. } => "ForeignCluster",
+            Self::QuorumSilent { .. } => "QuorumSilent",
+            Self::NoLeader { .. } => "NoLeader",
+            Self::ConfigurationChanging => "ConfigurationChanging",
+            Self::ConfigurationNotDurable { .. } => "ConfigurationNotDurable",
+            Self::ScaleRefused { .. } => "ScaleRefused",
+            Self::Joining { .. } => "Joining",
+            Self::Leaving { .. } => "Leaving",
+            Self::UnknownMember { .. } => "UnknownMember",
+            Self::MembersUnwell { .. } => "MembersUnwell",
+            Self::RepairLater { .. } => "RepairLater",
+            Self::RepairByHand { .. } => "RepairByHand",
+            Self::RepairRefused { .. } => "RepairRefused",
+            Self::RestartByHand { .. } => "RestartByHand",
+        }
+    }
+}
+
+fn list(clusters: &[ClusterId]) -> String {
+    clusters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn plural(pods: &[String]) -> String {
+    format!("{} {}", pods.join(", "), if pods.len() == 1 { "is" } else { "are" })
+}
+
+fn of_silent(silent: &[String]) -> String {
+    if silent.is_empty() { String::new() } else { format!("; silent: {}", silent.join(", ")) }
+}

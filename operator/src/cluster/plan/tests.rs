@@ -1,0 +1,486 @@
+use std::time::Duration;
+
+use super::fixture::*;
+use super::*;
+use crate::cluster::facts::{MemberPhase, RaftRole, Repair};
+use crate::cluster::founding::Permit;
+use crate::cluster::ids::{ConfigurationIndex, Index, MemberId, Ordinal, Term};
+
+fn founding() -> Facts {
+    facts(3, Founding::None, empty)
+}
+
+fn forming(voters: u8) -> Facts {
+    let mut facts = facts(3, Founding::Permitted(permit(3)), |ordinal| serving(ordinal, 3));
+    edit_all(&mut facts, |report| {
+        report.formed = false;
+        report.configuration.voters = (0..voters).map(member).collect();
+    });
+    facts
+}
+
+fn act(facts: &Facts) -> Step {
+    match plan(facts) {
+        Decision::Act(step) => step,
+        Decision::Wait(wait) => panic!("waits: {wait}"),
+        Decision::Settled => panic!("settled"),
+    }
+}
+
+fn wait(facts: &Facts) -> Wait {
+    match plan(facts) {
+        Decision::Act(step) => panic!("acts: {step:?}"),
+        Decision::Wait(wait) => wait,
+        Decision::Settled => panic!("settled"),
+    }
+}
+
+fn next(facts: &Facts) -> Founding {
+    match act(facts) {
+        Step::WriteFounding { expected, next } => {
+            assert_eq!(expected, facts.founding);
+            next
+        }
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn a_healthy_cluster_needs_nothing() {
+    for size in [1, 3, 5] {
+        assert_eq!(plan(&healthy(size)), Decision::Settled, "{size}");
+    }
+}
+
+#[test]
+fn paused_changes_nothing_in_any_state() {
+    for mut facts in [founding(), forming(3), healthy(3)] {
+        facts.paused = true;
+        facts.replicas = 5;
+        assert_eq!(wait(&facts), Wait::Paused);
+    }
+}
+
+#[test]
+fn pods_are_asked_for_before_anything_is_permitted() {
+    let mut facts = founding();
+    facts.pods_wanted = 0;
+    facts.pods.clear();
+    assert_eq!(act(&facts), Step::SetPods { from: 0, to: 3 });
+}
+
+#[test]
+fn founding_is_permitted_to_the_first_disk_when_every_pod_is_empty() {
+    let permit = Permit { cluster: cluster(0xf), ..permit(3) };
+    assert_eq!(next(&founding()), Founding::Permitted(permit));
+}
+
+#[test]
+fn one_silent_pod_keeps_founding_waiting() {
+    for ordinal in 0..3 {
+        let mut facts = founding();
+        silence(&mut facts, ordinal);
+        assert_eq!(wait(&facts), Wait::PodsSilent { pods: vec![format!("orders-{ordinal}")] });
+        facts.pods.remove(&Ordinal(ordinal));
+        assert_eq!(wait(&facts), Wait::PodsSilent { pods: vec![format!("orders-{ordinal}")] });
+    }
+}
+
+#[test]
+fn a_silent_pod_beyond_the_replicas_keeps_founding_waiting_too() {
+    let mut facts = facts(5, Founding::None, empty);
+    facts.replicas = 3;
+    silence(&mut facts, 4);
+    assert_eq!(wait(&facts), Wait::PodsSilent { pods: vec!["orders-4".to_owned()] });
+}
+
+#[test]
+fn one_pod_that_is_not_empty_keeps_founding_waiting() {
+    for phase in [MemberPhase::Joining, MemberPhase::Faulted, MemberPhase::Removed] {
+        let mut facts = founding();
+        edit(&mut facts, 2, |report| report.phase = phase);
+        assert_eq!(wait(&facts), Wait::NotEmpty { pod: "orders-2".to_owned(), phase });
+    }
+}
+
+#[test]
+fn a_volume_that_carries_a_cluster_keeps_founding_waiting() {
+    let mut facts = founding();
+    facts.volume_clusters.insert(Ordinal(1), cluster(A));
+    let pods = vec!["orders-1".to_owned()];
+    assert_eq!(wait(&facts), Wait::VolumesCarryCluster { cluster: cluster(A), pods });
+}
+
+#[test]
+fn without_a_record_a_formed_cluster_is_adopted_from_a_majority_of_its_voters() {
+    let mut facts = healthy(3);
+    facts.founding = Founding::None;
+    silence(&mut facts, 0);
+    assert_eq!(next(&facts), Founding::Latched(cluster(A)));
+    silence(&mut facts, 2);
+    assert!(matches!(wait(&facts), Wait::PodsSilent { .. }));
+}
+
+#[test]
+fn without_a_record_a_cluster_that_was_never_formed_is_adopted_from_all_pods_only() {
+    let mut facts = forming(1);
+    facts.founding = Founding::None;
+    assert_eq!(next(&facts), Founding::Permitted(permit(3)));
+    silence(&mut facts, 2);
+    assert!(matches!(wait(&facts), Wait::PodsSilent { .. }));
+}
+
+#[test]
+fn without_a_record_two_clusters_are_a_persons_to_choose_from() {
+    let mut facts = forming(3);
+    facts.founding = Founding::None;
+    edit(&mut facts, 2, |report| report.cluster = Some(cluster(B)));
+    assert_eq!(wait(&facts), Wait::ConflictingClusters { clusters: vec![cluster(A), cluster(B)] });
+    let mut formed = healthy(5);
+    formed.founding = Founding::None;
+    edit(&mut formed, 4, |report| report.cluster = Some(cluster(B)));
+    assert!(matches!(wait(&formed), Wait::ConflictingClusters { .. }));
+}
+
+#[test]
+fn the_permitted_disk_is_told_to_found_with_everyones_address() {
+    let facts = facts(3, Founding::Permitted(permit(3)), empty);
+    let Step::Found { pod, permit: told, roster: names, seeds } = act(&facts) else { panic!() };
+    assert_eq!((pod, told, names), (Ordinal(0), permit(3), roster(3)));
+    let addresses: Vec<&str> = seeds.iter().map(|seed| seed.address.as_str()).collect();
+    assert_eq!(addresses, ["orders-0.peers:2380", "orders-1.peers:2380", "orders-2.peers:2380"]);
+}
+
+#[test]
+fn a_replica_count_edited_while_founding_waits_for_the_latch() {
+    for replicas in [1, 5] {
+        let mut facts = facts(3, Founding::Permitted(permit(3)), empty);
+        facts.replicas = replicas;
+        let Step::Found { roster: names, .. } = act(&facts) else { panic!() };
+        assert_eq!(names, roster(3));
+    }
+}
+
+#[test]
+fn a_silent_founder_is_waited_for_and_never_replaced() {
+    let mut facts = forming(1);
+    silence(&mut facts, 0);
+    edit(&mut facts, 1, |report| report.configuration.voters = [member(0)].into());
+    assert_eq!(wait(&facts), Wait::PodsSilent { pods: vec!["orders-0".to_owned()] });
+}
+
+#[test]
+fn a_founder_under_another_id_has_the_cluster_abandoned() {
+    let mut facts = forming(1);
+    edit(&mut facts, 0, |report| *report = empty(50));
+    assert_eq!(next(&facts), Founding::Abandoning(permit(3)));
+}
+
+#[test]
+fn a_founder_under_another_id_after_the_cluster_settled_is_latched_all_the_same() {
+    let mut facts = forming(3);
+    edit(&mut facts, 0, |report| *report = empty(50));
+    assert_eq!(next(&facts), Founding::Latched(cluster(A)));
+}
+
+#[test]
+fn the_latch_needs_a_majority_that_left_the_joint_configuration() {
+    let mut facts = forming(3);
+    edit_all(&mut facts, |report| report.configuration.voters_outgoing = [member(0)].into());
+    assert_eq!(wait(&facts), Wait::Forming { cluster: cluster(A), reported: 0, needed: 2 });
+    edit(&mut facts, 0, |report| report.configuration.voters_outgoing.clear());
+    assert_eq!(wait(&facts), Wait::Forming { cluster: cluster(A), reported: 1, needed: 2 });
+    edit(&mut facts, 2, |report| report.configuration.voters_outgoing.clear());
+    assert_eq!(next(&facts), Founding::Latched(cluster(A)));
+}
+
+#[test]
+fn a_single_voter_is_latched_as_soon_as_it_runs() {
+    let mut facts = facts(1, Founding::Permitted(permit(1)), |ordinal| serving(ordinal, 1));
+    edit(&mut facts, 0, |report| report.formed = false);
+    assert_eq!(next(&facts), Founding::Latched(cluster(A)));
+}
+
+#[test]
+fn two_different_final_configurations_are_no_majority() {
+    let mut facts = forming(3);
+    silence(&mut facts, 0);
+    edit(&mut facts, 0 + 1, |report| {
+        report.configuration.voters = [member(0), member(1), member(50)].into();
+        report.configuration_index = ConfigurationIndex(30);
+    });
+    assert!(matches!(wait(&facts), Wait::PodsSilent { .. }));
+}
+
+#[test]
+fn an_abandoned_cluster_is_forgotten_by_every_disk_before_the_next_is_permitted() {
+    let mut facts = facts(3, Founding::Abandoning(permit(3)), empty);
+    for ordinal in 0..3 {
+        assert_eq!(act(&facts), Step::Abandon { pod: Ordinal(ordinal), cluster: cluster(A) });
+        edit(&mut facts, ordinal, |report| {
+            report.abandoned.insert(cluster(A));
+        });
+    }
+    let mut one_silent = facts.clone();
+    silence(&mut one_silent, 1);
+    assert!(matches!(wait(&one_silent), Wait::PodsSilent { .. }));
+    let Founding::Permitted(next) = next(&facts) else { panic!() };
+    assert_eq!(next.cluster, cluster(0xf));
+}
+
+#[test]
+fn a_founder_that_abandoned_its_cluster_by_hand_is_said() {
+    let mut facts = facts(3, Founding::Permitted(permit(3)), empty);
+    edit(&mut facts, 0, |report| {
+        report.abandoned.insert(cluster(A));
+    });
+    assert_eq!(wait(&facts), Wait::FounderAbandoned { pod: "orders-0".to_owned(), cluster: cluster(A) });
+}
+
+#[test]
+fn a_stray_disk_is_told_to_forget_unless_its_cluster_served() {
+    for mut facts in [healthy(3), forming(1)] {
+        edit(&mut facts, 2, |report| {
+            *report = empty(2);
+            report.cluster = Some(cluster(B));
+            report.phase = MemberPhase::Member;
+        });
+        // A latched cluster is scaled and repaired first; the stray is not in its way.
+        assert_eq!(act(&facts), Step::Abandon { pod: Ordinal(2), cluster: cluster(B) });
+        edit(&mut facts, 2, |report| report.formed = true);
+        let foreign =
+            Wait::ForeignCluster { pod: "orders-2".to_owned(), found: cluster(B), ours: cluster(A) };
+        assert_eq!(wait(&facts), foreign);
+    }
+}
+
+#[test]
+fn after_the_latch_the_leader_is_told_to_form() {
+    let mut facts = healthy(3);
+    edit_all(&mut facts, |report| report.formed = false);
+    assert_eq!(act(&facts), Step::Form { pod: Ordinal(1), cluster: cluster(A) });
+}
+
+#[test]
+fn of_two_leaders_the_one_of_the_higher_term_counts() {
+    let mut facts = healthy(3);
+    edit(&mut facts, 2, |report| {
+        report.role = RaftRole::Leader;
+        report.term = Term(9);
+        report.formed = false;
+    });
+    assert_eq!(act(&facts), Step::Form { pod: Ordinal(2), cluster: cluster(A) });
+}
+
+#[test]
+fn without_a_leader_the_wait_says_whether_voters_are_missing() {
+    let mut facts = healthy(3);
+    edit(&mut facts, 1, |report| report.role = RaftRole::Follower);
+    assert_eq!(wait(&facts), Wait::NoLeader { answering: 3 });
+    silence(&mut facts, 0);
+    silence(&mut facts, 1);
+    let silent = vec!["orders-0".to_owned(), "orders-1".to_owned()];
+    assert_eq!(wait(&facts), Wait::QuorumSilent { answering: 1, needed: 2, silent });
+}
+
+#[test]
+fn scaling_up_admits_the_whole_roster_then_asks_for_pods_then_waits_for_voters() {
+    let mut facts = healthy(3);
+    facts.replicas = 5;
+    let admit = Step::Admit {
+        pod: Ordinal(1),
+        cluster: cluster(A),
+        expected: ConfigurationIndex(20),
+        roster: roster(5),
+    };
+    assert_eq!(act(&facts), admit);
+    edit_all(&mut facts, |report| report.roster = roster(5));
+    assert_eq!(act(&facts), Step::SetPods { from: 3, to: 5 });
+    facts.pods_wanted = 5;
+    let pods = vec!["orders-3".to_owned(), "orders-4".to_owned()];
+    assert_eq!(wait(&facts), Wait::Joining { pods });
+}
+
+#[test]
+fn scaling_up_can_be_taken_back_while_nobody_joined() {
+    let mut facts = healthy(3);
+    facts.pods_wanted = 5;
+    edit_all(&mut facts, |report| report.roster = roster(5));
+    assert!(matches!(act(&facts), Step::Admit { roster: names, .. } if names == roster(3)));
+    edit_all(&mut facts, |report| report.roster = roster(3));
+    assert_eq!(act(&facts), Step::SetPods { from: 5, to: 3 });
+}
+
+#[test]
+fn scaling_down_drops_the_highest_ordinals_and_stops_nobody_yet() {
+    let mut facts = healthy(5);
+    facts.replicas = 3;
+    assert!(matches!(act(&facts), Step::Admit { roster: names, .. } if names == roster(3)));
+    edit_all(&mut facts, |report| report.roster = roster(3));
+    let pods = vec!["orders-3".to_owned(), "orders-4".to_owned()];
+    assert_eq!(wait(&facts), Wait::Leaving { pods });
+}
+
+/// Five pods, of which the first three have applied a configuration without the other two.
+fn shrunk() -> Facts {
+    let mut facts = healthy(5);
+    facts.replicas = 3;
+    edit_all(&mut facts, |report| {
+        report.roster = roster(3);
+        report.configuration.voters = (0..3).map(member).collect();
+        report.configuration_index = ConfigurationIndex(30);
+        report.durable_configuration_index = ConfigurationIndex(30);
+    });
+    facts
+}
+
+#[test]
+fn pods_go_only_when_a_majority_of_those_that_stay_has_the_change_applied_and_durable() {
+    let mut facts = shrunk();
+    assert_eq!(act(&facts), Step::SetPods { from: 5, to: 3 });
+    // The pods that go are not asked: their disks do not count any more.
+    edit(&mut facts, 0, |report| report.durable_configuration_index = ConfigurationIndex(29));
+    assert_eq!(act(&facts), Step::SetPods { from: 5, to: 3 });
+    edit(&mut facts, 2, |report| report.configuration_index = ConfigurationIndex(29));
+    assert_eq!(wait(&facts), Wait::ConfigurationNotDurable { reported: 1, needed: 2 });
+}
+
+#[test]
+fn a_joint_configuration_is_waited_out() {
+    let mut facts = shrunk();
+    edit(&mut facts, 1, |report| report.configuration.voters_outgoing = (0..5).map(member).collect());
+    assert_eq!(wait(&facts), Wait::ConfigurationChanging);
+}
+
+#[test]
+fn a_pod_whose_member_is_still_configured_under_another_name_is_not_stopped() {
+    let mut facts = shrunk();
+    edit(&mut facts, 4, |report| report.member = member(2));
+    assert_eq!(wait(&facts), Wait::Leaving { pods: vec!["orders-4".to_owned()] });
+    let mut unknown = shrunk();
+    edit(&mut unknown, 1, |report| {
+        report.configuration.voters.insert(MemberId::from_wire(999).unwrap());
+    });
+    assert_eq!(wait(&unknown), Wait::UnknownMember { member: MemberId::from_wire(999).unwrap() });
+}
+
+#[test]
+fn scaling_is_refused_while_a_voter_that_stays_is_silent_or_behind() {
+    for replicas in [1, 5] {
+        let mut facts = healthy(3);
+        facts.replicas = replicas;
+        silence(&mut facts, 0);
+        assert_eq!(wait(&facts), Wait::ScaleRefused { pods: vec!["orders-0".to_owned()] });
+    }
+    let mut behind = healthy(3);
+    behind.replicas = 5;
+    edit(&mut behind, 2, |report| report.applied = Index(10));
+    assert_eq!(wait(&behind), Wait::ScaleRefused { pods: vec!["orders-2".to_owned()] });
+}
+
+#[test]
+fn a_dead_member_can_be_scaled_away() {
+    let mut facts = healthy(5);
+    facts.replicas = 3;
+    silence(&mut facts, 4);
+    assert!(matches!(act(&facts), Step::Admit { .. }));
+}
+
+#[test]
+fn no_next_change_before_the_last_one_is_durable() {
+    let mut facts = healthy(3);
+    facts.replicas = 5;
+    edit_all(&mut facts, |report| report.durable_configuration_index = ConfigurationIndex(19));
+    assert_eq!(wait(&facts), Wait::ConfigurationNotDurable { reported: 0, needed: 2 });
+}
+
+fn faulted(unhealthy_for: u64) -> Facts {
+    let mut facts = healthy(3);
+    edit(&mut facts, 2, |report| {
+        report.phase = MemberPhase::Faulted;
+        report.fault = "000001.wal: damaged at 4096".to_owned();
+    });
+    facts.pods.get_mut(&Ordinal(2)).unwrap().unhealthy_for = Duration::from_secs(unhealthy_for);
+    facts
+}
+
+#[test]
+fn a_faulted_member_gets_an_empty_volume_only_after_its_time() {
+    assert!(matches!(wait(&faulted(299)), Wait::RepairLater { .. }));
+    assert_eq!(act(&faulted(300)), Step::ReplaceVolume { pod: Ordinal(2) });
+}
+
+#[test]
+fn a_faulted_members_volume_is_kept_while_the_rest_has_no_quorum() {
+    let mut facts = faulted(300);
+    silence(&mut facts, 0);
+    assert!(matches!(wait(&facts), Wait::RepairRefused { answering: 1, needed: 2, .. }));
+    edit(&mut facts, 1, |report| report.role = RaftRole::Follower);
+    assert!(matches!(wait(&facts), Wait::RepairRefused { answering: 1, needed: 2, .. }));
+}
+
+#[test]
+fn a_faulted_member_is_a_persons_under_the_manual_policy() {
+    let mut facts = faulted(300);
+    facts.repair = Repair::ByHand;
+    assert!(matches!(wait(&facts), Wait::RepairByHand { .. }));
+    assert!(wait(&facts).needs_a_person());
+}
+
+fn outdated(ordinals: &[u8]) -> Facts {
+    let mut facts = healthy(3);
+    for ordinal in ordinals {
+        facts.pods.get_mut(&Ordinal(*ordinal)).unwrap().outdated = true;
+    }
+    facts
+}
+
+#[test]
+fn outdated_pods_restart_one_at_a_time_and_the_leader_last() {
+    assert_eq!(act(&outdated(&[0, 1, 2])), Step::RestartPod { pod: Ordinal(2) });
+    assert_eq!(act(&outdated(&[0, 1])), Step::RestartPod { pod: Ordinal(0) });
+    assert_eq!(act(&outdated(&[1])), Step::Transfer { pod: Ordinal(1), cluster: cluster(A), to: Ordinal(2) });
+}
+
+#[test]
+fn a_restart_waits_until_every_other_member_is_caught_up() {
+    let mut facts = outdated(&[0, 1]);
+    edit(&mut facts, 2, |report| report.applied = Index(1));
+    assert_eq!(wait(&facts), Wait::MembersUnwell { pods: vec!["orders-2".to_owned()] });
+}
+
+#[test]
+fn a_dead_outdated_pod_restarts_first_even_without_a_leader() {
+    let mut facts = outdated(&[0, 1, 2]);
+    silence(&mut facts, 0);
+    edit(&mut facts, 1, |report| report.role = RaftRole::Follower);
+    assert_eq!(act(&facts), Step::RestartPod { pod: Ordinal(0) });
+}
+
+#[test]
+fn a_sole_member_is_restarted_without_a_successor() {
+    let mut facts = healthy(1);
+    facts.pods.get_mut(&Ordinal(0)).unwrap().outdated = true;
+    assert_eq!(act(&facts), Step::RestartPod { pod: Ordinal(0) });
+}
+
+#[test]
+fn outdated_pods_are_a_persons_under_on_delete() {
+    let mut facts = outdated(&[0]);
+    facts.restart_outdated = false;
+    assert_eq!(wait(&facts), Wait::RestartByHand { pods: vec!["orders-0".to_owned()] });
+}
+
+#[test]
+fn a_silent_voter_with_nothing_else_to_do_is_said() {
+    let mut facts = healthy(3);
+    silence(&mut facts, 0);
+    assert_eq!(wait(&facts), Wait::MembersUnwell { pods: vec!["orders-0".to_owned()] });
+}
+
+#[test]
+fn repair_comes_before_scaling() {
+    let mut facts = faulted(300);
+    facts.replicas = 5;
+    assert_eq!(act(&facts), Step::ReplaceVolume { pod: Ordinal(2) });
+}
