@@ -4,5 +4,6 @@
 //! members, and `local` runs a manifest as processes. Nothing here knows raft's log or a disk's format: members are seen
 //! through `outrigger.v1.Admin` alone.
 
+pub mod admin_client;
 pub mod cluster;
 pub mod crd;

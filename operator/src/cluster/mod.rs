@@ -9,4 +9,5 @@ pub mod founding;
 pub mod ids;
 pub mod plan;
 pub mod report;
+pub mod status;
 pub mod validate;

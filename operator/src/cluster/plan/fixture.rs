@@ -9,27 +9,27 @@ use crate::cluster::facts::{
 use crate::cluster::founding::{Founding, Permit};
 use crate::cluster::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
-pub(super) fn cluster(id: u64) -> ClusterId {
+pub(in crate::cluster) fn cluster(id: u64) -> ClusterId {
     ClusterId::from_wire(id).unwrap()
 }
 
 /// The member that is on pod `ordinal`'s first disk.
-pub(super) fn member(ordinal: u8) -> MemberId {
+pub(in crate::cluster) fn member(ordinal: u8) -> MemberId {
     MemberId::from_wire(100 + u64::from(ordinal)).unwrap()
 }
 
-pub(super) const A: u64 = 0xa;
-pub(super) const B: u64 = 0xb;
+pub(in crate::cluster) const A: u64 = 0xa;
+pub(in crate::cluster) const B: u64 = 0xb;
 
-pub(super) fn permit(size: u8) -> Permit {
+pub(in crate::cluster) fn permit(size: u8) -> Permit {
     Permit { cluster: cluster(A), founder: "orders-0".to_owned(), founder_member: member(0), size }
 }
 
-pub(super) fn roster(size: u8) -> Roster {
+pub(in crate::cluster) fn roster(size: u8) -> Roster {
     (0..size).map(|ordinal| (format!("orders-{ordinal}"), RosterRole::Voter)).collect()
 }
 
-pub(super) fn empty(ordinal: u8) -> Report {
+pub(in crate::cluster) fn empty(ordinal: u8) -> Report {
     Report {
         phase: MemberPhase::Empty,
         cluster: None,
@@ -54,7 +54,7 @@ pub(super) fn empty(ordinal: u8) -> Report {
 }
 
 /// A member of A in a configuration of the first `size` pods, formed; pod 1 leads, or pod 0 where it is alone.
-pub(super) fn serving(ordinal: u8, size: u8) -> Report {
+pub(in crate::cluster) fn serving(ordinal: u8, size: u8) -> Report {
     let leads = ordinal == u8::from(size > 1);
     let peers = (0..size).map(|peer| Peer {
         id: member(peer),
@@ -80,11 +80,11 @@ pub(super) fn serving(ordinal: u8, size: u8) -> Report {
     }
 }
 
-pub(super) fn pod(report: Report) -> Pod {
+pub(in crate::cluster) fn pod(report: Report) -> Pod {
     Pod { answer: Answer::Report(Box::new(report)), outdated: false, unhealthy_for: Duration::ZERO }
 }
 
-pub(super) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
+pub(in crate::cluster) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
     Facts {
         name: ClusterName("orders".to_owned()),
         replicas: size,
@@ -100,18 +100,18 @@ pub(super) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report)
 }
 
 /// A healthy cluster of `size` that the spec wants to have `size` voters.
-pub(super) fn healthy(size: u8) -> Facts {
+pub(in crate::cluster) fn healthy(size: u8) -> Facts {
     facts(size, Founding::Latched(cluster(A)), |ordinal| serving(ordinal, size))
 }
 
-pub(super) fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
+pub(in crate::cluster) fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
     match &mut facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer {
         Answer::Report(report) => change(report),
         Answer::Silent(_) => panic!("orders-{ordinal} is silent"),
     }
 }
 
-pub(super) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
+pub(in crate::cluster) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
     for pod in facts.pods.values_mut() {
         if let Answer::Report(report) = &mut pod.answer {
             change(report);
@@ -119,6 +119,6 @@ pub(super) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
     }
 }
 
-pub(super) fn silence(facts: &mut Facts, ordinal: u8) {
+pub(in crate::cluster) fn silence(facts: &mut Facts, ordinal: u8) {
     facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer = Answer::Silent("timed out".to_owned());
 }

@@ -35,7 +35,7 @@ pub fn plan(facts: &Facts) -> Decision {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
