@@ -81,8 +81,11 @@ pub fn load(yaml: &str) -> Result<Vec<RaftCluster>, LoadError> {
         if value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind != KIND) {
             continue;
         }
-        let cluster = check(&value, None)
-            .map_err(|violations| LoadError::Refused { document, name: name_in(&value), violations })?;
+        let cluster = check(&value, None).map_err(|violations| LoadError::Refused {
+            document,
+            name: name_in(&value),
+            violations,
+        })?;
         if clusters.iter().any(|other| identity(other) == identity(&cluster)) {
             return Err(LoadError::Twice { document, name: identity(&cluster) });
         }
@@ -118,7 +121,9 @@ mod tests {
     use super::*;
 
     fn manifest(name: &str, spec: &str) -> String {
-        format!("apiVersion: outrigger.dev/v1alpha1\nkind: RaftCluster\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+        format!(
+            "apiVersion: outrigger.dev/v1alpha1\nkind: RaftCluster\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        )
     }
 
     #[test]
@@ -148,7 +153,11 @@ mod tests {
             (manifest("b", "{replicas: 4}"), "document 2 (b)", "(found 4)"),
             (manifest("b", "{storage: {size: 1Gi}}"), "document 2 (b)", "4 × spec.consensus.quota + 512Mi"),
             ("metadata: {name: b}\n".to_owned(), "document 2 (b)", "kind: must be RaftCluster"),
-            ("kind: RaftCluster\n".to_owned(), "without a name", "apiVersion: must be outrigger.dev/v1alpha1"),
+            (
+                "kind: RaftCluster\n".to_owned(),
+                "without a name",
+                "apiVersion: must be outrigger.dev/v1alpha1",
+            ),
             (manifest("a", "{}"), "default/a", "twice, again in document 2"),
         ];
         for (second, place, rule) in rows {
@@ -167,10 +176,9 @@ mod tests {
     #[test]
     fn a_manifest_without_a_cluster_says_what_to_add() {
         for (yaml, documents) in [("", 0), ("kind: Secret\n", 1), ("# only a comment\n", 0)] {
-            match load(yaml).unwrap_err() {
-                LoadError::Nothing { documents: found } => assert_eq!(found, documents, "{yaml:?}"),
-                other => panic!("{other}"),
-            }
+            let error = load(yaml).unwrap_err();
+            let LoadError::Nothing { documents: found } = error else { panic!("{error}") };
+            assert_eq!(found, documents, "{yaml:?}");
         }
     }
 }
