@@ -226,12 +226,12 @@ impl Facts {
             .collect()
     }
 
-    /// Who leads one cluster: of all that claim to, the one of the highest term.
+    /// Who leads one cluster: who claims to, in the highest term that any member reports. A leader of an older term is
+    /// cut off and does not know it yet; its configuration and its roster may be long out of date.
     #[must_use]
     pub fn leader_of(&self, cluster: ClusterId) -> Option<(Ordinal, &Report)> {
-        self.members_of(cluster)
-            .filter(|(_, report)| report.role == RaftRole::Leader)
-            .max_by_key(|(_, report)| report.term)
+        let newest = self.members_of(cluster).map(|(_, report)| report.term).max()?;
+        self.members_of(cluster).find(|(_, report)| report.role == RaftRole::Leader && report.term == newest)
     }
 
     /// The roster that the spec asks for.

@@ -4,6 +4,7 @@
 //! writes them out as YAML, and `local` checks a manifest against the very same schema and rules.
 
 pub mod conditions;
+pub mod load;
 pub mod schema;
 pub mod spec;
 pub mod status;

@@ -81,10 +81,11 @@ pub(super) fn abandoning(facts: &Facts, permit: &Permit) -> Decision {
     if facts.pods_wanted < wanted {
         return Decision::Act(Step::SetPods { from: facts.pods_wanted, to: wanted });
     }
+    // All are asked before the first is told: one that says that the cluster served stops the whole abandoning.
+    if has_served(facts, permit.cluster) {
+        return Decision::Wait(Wait::ConflictingClusters { clusters: vec![permit.cluster] });
+    }
     for (pod, report) in facts.reports() {
-        if report.formed && report.cluster == Some(permit.cluster) {
-            return Decision::Wait(Wait::ConflictingClusters { clusters: vec![permit.cluster] });
-        }
         if report.abandoned.contains(&permit.cluster) {
             continue;
         }
@@ -112,13 +113,19 @@ pub(super) fn strays(facts: &Facts, ours: ClusterId) -> Option<Decision> {
     let served = facts.reports().find(|(_, report)| report.formed && stray(report).is_some());
     for (pod, report) in facts.reports() {
         let Some(cluster) = stray(report) else { continue };
-        if !report.formed && report.phase != MemberPhase::Faulted && !report.abandoned.contains(&cluster) {
+        let tellable = report.phase != MemberPhase::Faulted && !report.abandoned.contains(&cluster);
+        if tellable && !has_served(facts, cluster) {
             return Some(Decision::Act(Step::Abandon { pod, cluster }));
         }
     }
     let (pod, report) = served?;
     let found = stray(report)?;
     Some(Decision::Wait(Wait::ForeignCluster { pod: facts.name.pod(pod), found, ours }))
+}
+
+/// Whether any member says that clients of this cluster were served. One that lags may not know it yet.
+fn has_served(facts: &Facts, cluster: ClusterId) -> bool {
+    facts.reports().any(|(_, report)| report.formed && report.cluster == Some(cluster))
 }
 
 /// A formed cluster is the only one that its members ever formed, so a majority of its voters may be believed even
@@ -206,8 +213,9 @@ fn found(facts: &Facts, permit: &Permit, pod: Ordinal) -> Decision {
     Decision::Act(Step::Found { pod, permit: permit.clone(), roster, seeds: seeds.collect() })
 }
 
-/// Whether the latch may fall: a majority of the initial voters reports the final configuration as applied. Before that,
-/// members that still stand in the joint configuration cannot elect without the founder.
+/// Whether the latch may fall: a majority of the initial voters reports the final configuration as applied, and its commit
+/// as durable. Before that, members that still stand in the joint configuration cannot elect without the founder, and those
+/// that would stand in it again after a crash cannot either; once latched, nothing could be founded in their place.
 fn has_settled(facts: &Facts, permit: &Permit) -> bool {
     let formed = facts.members_of(permit.cluster).any(|(_, report)| report.formed);
     let (reported, needed) = settled_voters(facts, permit);
@@ -221,6 +229,7 @@ fn settled_voters(facts: &Facts, permit: &Permit) -> (usize, usize) {
         !configuration.is_joint()
             && configuration.voters.len() == size
             && configuration.voters.contains(&report.member)
+            && report.durable_configuration_index >= report.configuration_index
     };
     let settled = || facts.members_of(permit.cluster).filter(|(_, report)| is_final(report));
     let newest = settled().map(|(_, report)| report).max_by_key(|report| report.configuration_index);

@@ -4,11 +4,11 @@
 //! the leader takes the members out of the configuration in one joint change, and only when a majority of those that stay has
 //! that on its disks do the pods go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::latched::Live;
 use super::step::{Decision, Step, Wait};
-use crate::cluster::ids::MemberId;
+use crate::cluster::ids::{MemberId, Ordinal};
 
 /// The roster is brought to the target set, whole, by compare-and-set.
 pub(super) fn roster(live: &Live<'_>) -> Option<Decision> {
@@ -53,17 +53,36 @@ pub(super) fn pods(live: &Live<'_>) -> Option<Decision> {
     if let Some(wait) = live.not_durable() {
         return Some(Decision::Wait(wait));
     }
-    // What the pods that go say of themselves is asked too: a name can be wrong, an id cannot.
-    let still_in: Vec<String> = live
-        .facts
-        .reports()
-        .filter(|(pod, report)| pod.0 >= to && live.leader.configuration.names(report.member))
-        .map(|(pod, _)| live.facts.name.pod(pod))
-        .collect();
+    let still_in = still_configured(live, to);
     if !still_in.is_empty() {
         return Some(Decision::Wait(Wait::Leaving { pods: still_in }));
     }
     Some(Decision::Act(Step::SetPods { from, to }))
+}
+
+/// Pods from `to` on that any member that stays still has in its configuration. Answers are seconds apart, so the leader's
+/// word alone is not enough: another one may have applied a newer configuration than it. What the pods that go believe does
+/// not count, because a removed member may never hear that it was.
+fn still_configured(live: &Live<'_>, to: u8) -> Vec<String> {
+    let name = &live.facts.name;
+    let stays =
+        || live.facts.members_of(live.cluster).filter(|(pod, _)| pod.0 < to).map(|(_, report)| report);
+    let leaves = |pod: &Ordinal| pod.0 >= to;
+    // By what the pods say of themselves: a name can be wrong, an id cannot.
+    let by_id = live
+        .facts
+        .reports()
+        .filter(|(_, report)| stays().any(|other| other.configuration.names(report.member)));
+    // By name too, because a pod that goes may be silent.
+    let by_name = stays().flat_map(|report| {
+        report
+            .peers
+            .iter()
+            .filter(|peer| report.configuration.names(peer.id))
+            .filter_map(|peer| name.ordinal_of(&peer.name))
+    });
+    let pods: BTreeSet<Ordinal> = by_id.map(|(pod, _)| pod).chain(by_name).filter(leaves).collect();
+    pods.into_iter().map(|pod| name.pod(pod)).collect()
 }
 
 /// Names that may join and do not vote yet.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::fixture::*;
 use super::*;
-use crate::cluster::facts::{MemberPhase, RaftRole, Repair};
+use crate::cluster::facts::{MemberPhase, RaftRole, Repair, Report};
 use crate::cluster::founding::Permit;
 use crate::cluster::ids::{ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
@@ -36,13 +36,10 @@ fn wait(facts: &Facts) -> Wait {
 }
 
 fn next(facts: &Facts) -> Founding {
-    match act(facts) {
-        Step::WriteFounding { expected, next } => {
-            assert_eq!(expected, facts.founding);
-            next
-        }
-        step => panic!("{step:?}"),
-    }
+    let step = act(facts);
+    let Step::WriteFounding { expected, next } = step else { panic!("{step:?}") };
+    assert_eq!(expected, facts.founding);
+    next
 }
 
 #[test]
@@ -205,7 +202,7 @@ fn a_single_voter_is_latched_as_soon_as_it_runs() {
 fn two_different_final_configurations_are_no_majority() {
     let mut facts = forming(3);
     silence(&mut facts, 0);
-    edit(&mut facts, 0 + 1, |report| {
+    edit(&mut facts, 1, |report| {
         report.configuration.voters = [member(0), member(1), member(50)].into();
         report.configuration_index = ConfigurationIndex(30);
     });
@@ -483,4 +480,55 @@ fn repair_comes_before_scaling() {
     let mut facts = faulted(300);
     facts.replicas = 5;
     assert_eq!(act(&facts), Step::ReplaceVolume { pod: Ordinal(2) });
+}
+
+#[test]
+fn the_latch_needs_a_majority_that_has_the_final_configuration_durable() {
+    let mut facts = forming(3);
+    edit_all(&mut facts, |report| report.durable_configuration_index = ConfigurationIndex(19));
+    assert_eq!(wait(&facts), Wait::Forming { cluster: cluster(A), reported: 0, needed: 2 });
+    edit(&mut facts, 1, |report| report.durable_configuration_index = ConfigurationIndex(20));
+    assert_eq!(wait(&facts), Wait::Forming { cluster: cluster(A), reported: 1, needed: 2 });
+    edit(&mut facts, 2, |report| report.durable_configuration_index = ConfigurationIndex(20));
+    assert_eq!(next(&facts), Founding::Latched(cluster(A)));
+}
+
+/// 3 → 5 happened behind a cut-off leader's back, and the spec went back to 3: by its old configuration the pods look
+/// dropped already, though the others vote with them.
+#[test]
+fn no_pod_is_stopped_on_the_word_of_a_leader_of_an_older_term() {
+    let mut facts = healthy(5);
+    facts.replicas = 3;
+    edit_all(&mut facts, |report| {
+        report.role = RaftRole::Follower;
+        report.term = Term(5);
+        report.configuration_index = ConfigurationIndex(30);
+        report.durable_configuration_index = ConfigurationIndex(30);
+    });
+    let old = serving(1, 3);
+    edit(&mut facts, 0, |report| {
+        *report = Report { member: member(0), role: RaftRole::Leader, ..old };
+    });
+    silence(&mut facts, 3);
+    silence(&mut facts, 4);
+    assert_eq!(wait(&facts), Wait::NoLeader { answering: 3 });
+}
+
+/// The same, with a member that does not know the newer term yet but has applied the newer configuration.
+#[test]
+fn no_pod_is_stopped_while_any_member_that_answers_still_has_it_in_its_configuration() {
+    let mut facts = shrunk();
+    let before: std::collections::BTreeSet<MemberId> = (0..5).map(member).collect();
+    edit(&mut facts, 2, |report| report.configuration.voters = before);
+    assert_eq!(wait(&facts), Wait::Leaving { pods: vec!["orders-3".to_owned(), "orders-4".to_owned()] });
+}
+
+/// The one that says so may be the last one asked, and one that lags does not know it of itself.
+#[test]
+fn no_disk_is_told_to_forget_a_cluster_that_another_member_says_served() {
+    let mut facts = facts(3, Founding::Abandoning(permit(3)), |ordinal| serving(ordinal, 3));
+    for lagging in [0, 1] {
+        edit(&mut facts, lagging, |report| report.formed = false);
+    }
+    assert_eq!(wait(&facts), Wait::ConflictingClusters { clusters: vec![cluster(A)] });
 }
