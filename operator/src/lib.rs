@@ -7,4 +7,3 @@
 pub mod admin_client;
 pub mod cluster;
 pub mod crd;
-pub mod local;
