@@ -36,13 +36,10 @@ fn wait(facts: &Facts) -> Wait {
 }
 
 fn next(facts: &Facts) -> Founding {
-    match act(facts) {
-        Step::WriteFounding { expected, next } => {
-            assert_eq!(expected, facts.founding);
-            next
-        }
-        step => panic!("{step:?}"),
-    }
+    let step = act(facts);
+    let Step::WriteFounding { expected, next } = step else { panic!("{step:?}") };
+    assert_eq!(expected, facts.founding);
+    next
 }
 
 #[test]
@@ -205,7 +202,7 @@ fn a_single_voter_is_latched_as_soon_as_it_runs() {
 fn two_different_final_configurations_are_no_majority() {
     let mut facts = forming(3);
     silence(&mut facts, 0);
-    edit(&mut facts, 0 + 1, |report| {
+    edit(&mut facts, 1, |report| {
         report.configuration.voters = [member(0), member(1), member(50)].into();
         report.configuration_index = ConfigurationIndex(30);
     });
