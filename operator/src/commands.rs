@@ -45,7 +45,10 @@ fn log_to(layout: &Layout) -> Result<(), LocalError> {
     let path = layout.log("operator");
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file = file.map_err(|source| LocalError::File { what: "write", path, source })?;
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(file));
+    // The DNS server logs every question at INFO.
+    let filter = tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info");
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file));
     // Set twice only by tests that run several in one process; the first one stays.
     subscriber.try_init().ok();
     Ok(())

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::crd::conditions::NOT_ENFORCED;
+use crate::crd::conditions::{NOT_ENFORCED, READY};
 use crate::crd::{Health, Lag, MemberRole, Phase};
 use crate::local::view::View;
 
@@ -150,7 +150,9 @@ fn conditions(view: &View, counters: Counters) -> String {
         .iter()
         .filter(|condition| shown || condition.type_ != NOT_ENFORCED)
         .map(|condition| {
-            let message = if shown { condition.message.replace('\n', " ") } else { String::new() };
+            // What does not hold has nothing to add, but for the one that everybody looks at.
+            let speaks = shown && (condition.status == "True" || condition.type_ == READY);
+            let message = if speaks { condition.message.replace('\n', " ") } else { String::new() };
             vec![condition.type_.clone(), condition.status.clone(), condition.reason.clone(), message]
         })
         .collect();
