@@ -5,5 +5,9 @@
 //! through `outrigger.v1.Admin` alone.
 
 pub mod admin_client;
+pub mod args;
 pub mod cluster;
+pub mod commands;
 pub mod crd;
+pub mod local;
+pub mod output;

@@ -1,0 +1,200 @@
+//! The command line of `outrigger-operator`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::local::Options;
+use crate::local::loopback::Loopback;
+
+/// Runs and looks after RaftClusters.
+#[derive(Parser, Debug)]
+#[command(name = "outrigger-operator", version)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a RaftCluster's manifest as processes on this machine.
+    Local(Local),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  outrigger-operator local -f examples/orders.yaml              three members on 127.0.1.1 to .3
+  outrigger-operator local -f orders.yaml --loopback 127.0.2.0/24   beside another run
+  outrigger-operator local scale orders --replicas 5            as kubectl scale would
+  outrigger-operator local status orders -o json
+  outrigger-operator local wipe orders 2                        orders-2 loses its volume
+  outrigger-operator local stop orders                          the data stays
+
+Data is kept in .outrigger/NAME; DNS answers on the range's .254, port 5353. An edit of the manifest is followed
+while it runs. Exit codes: 0 stopped as asked, 1 failed, 2 the manifest or the command line is wrong.";
+
+/// `outrigger-operator local`.
+#[derive(ClapArgs, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
+pub struct Local {
+    /// Speak to a run instead of starting one.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// How to run.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// How to run a manifest.
+#[derive(ClapArgs, Debug)]
+pub struct Run {
+    /// The manifest: one RaftCluster.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    pub filename: Option<PathBuf>,
+    /// Where the data is kept, across runs [default: .outrigger/NAME].
+    #[arg(long, env = "OUTRIGGER_LOCAL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The loopback addresses to take: member N gets the range's address N+1, DNS gets .254. Locked for the run.
+    #[arg(long, env = "OUTRIGGER_LOCAL_LOOPBACK", default_value_t = Loopback::default(), value_name = "RANGE")]
+    pub loopback: Loopback,
+    /// The DNS server's port, UDP and TCP.
+    #[arg(long, env = "OUTRIGGER_LOCAL_DNS_PORT", default_value_t = 5353, value_name = "PORT")]
+    pub dns_port: u16,
+    /// Start no DNS server: what members do while DNS is down.
+    #[arg(long)]
+    pub no_dns: bool,
+    /// The headless service's name [default: NAME-peers]. Another one changes every member's address and no member's name.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// The sidecar's program [default: outrigger, beside this program].
+    #[arg(long, env = "OUTRIGGER_LOCAL_SIDECAR", value_name = "PATH")]
+    pub sidecar: Option<PathBuf>,
+    /// Stop again as soon as the cluster is as the manifest says; exit 1 if it is not in time (--within).
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds that --once waits.
+    #[arg(long, default_value_t = 60, requires = "once", value_name = "SECONDS")]
+    pub within: u64,
+    /// Print a block when something changed instead of redrawing the screen. Always so when the output is no terminal.
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// What to ask of a run.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Change the number of voters, as `kubectl scale` would; an edit of the manifest later overrides it.
+    Scale {
+        /// Which run.
+        #[command(flatten)]
+        target: Target,
+        /// 1, 3, 5, 7 or 9.
+        #[arg(long)]
+        replicas: i32,
+    },
+    /// Show what stands.
+    Status {
+        /// Which run.
+        #[command(flatten)]
+        target: Target,
+        /// In which form.
+        #[arg(short, long, value_enum, default_value_t = Form::Table)]
+        output: Form,
+    },
+    /// Stop the members and the run; the data stays.
+    Stop {
+        /// Which run.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Stop, then do with the volumes what spec.deletionPolicy says.
+    Delete {
+        /// Which run.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take a member's volume away: it is killed, its data is moved aside, and it starts on an empty volume.
+    Wipe {
+        /// Which run.
+        #[command(flatten)]
+        target: Target,
+        /// Which member: 2 for orders-2.
+        ordinal: u8,
+    },
+}
+
+/// Which run is spoken to.
+#[derive(ClapArgs, Debug)]
+pub struct Target {
+    /// The RaftCluster's name.
+    pub name: String,
+    /// The run's data directory [default: .outrigger/NAME].
+    #[arg(long, env = "OUTRIGGER_LOCAL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// In which form something is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+impl Run {
+    /// As options of a run; `terminal` says whether the output is one.
+    #[must_use]
+    pub fn options(self, terminal: bool) -> Options {
+        Options {
+            manifest: self.filename.unwrap_or_default(),
+            data_dir: self.data_dir,
+            loopback: self.loopback,
+            dns_port: self.dns_port,
+            dns: !self.no_dns,
+            service: self.service,
+            sidecar: self.sidecar,
+            once_within_seconds: self.once.then_some(self.within),
+            plain: self.plain || !terminal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_line_of_the_examples_parses() {
+        for line in EXAMPLES.lines().filter(|line| line.starts_with("  outrigger-operator")) {
+            let command = line.trim().split("   ").next().unwrap();
+            assert!(parse(command).is_ok(), "{command}: {}", parse(command).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_run_needs_a_manifest_and_a_verb_does_not() {
+        assert!(parse("outrigger-operator local").is_err());
+        assert!(parse("outrigger-operator local stop orders").is_ok());
+        assert!(parse("outrigger-operator local -f x stop orders").is_err());
+    }
+
+    #[test]
+    fn a_bad_range_is_refused_with_the_fix() {
+        let error = parse("outrigger-operator local -f x --loopback 10.0.0.0/24").unwrap_err();
+        assert!(error.to_string().contains("127.0.2.0/24"), "{error}");
+    }
+}

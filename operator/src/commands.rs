@@ -1,0 +1,89 @@
+//! From the command line to an exit code.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use crate::args::{Args, Command, Form, Local, Target, Verb};
+use crate::local::control::{self, Request, Response};
+use crate::local::layout::Layout;
+use crate::local::manifest::Manifest;
+use crate::local::runner::chain;
+use crate::local::{LocalError, Options, run};
+use crate::output::{self, Screen};
+
+/// Does what the command line says; what goes wrong is printed on standard error.
+pub async fn execute(args: Args) -> ExitCode {
+    let Command::Local(Local { verb, run: how }) = args.command;
+    let done = match verb {
+        Some(verb) => speak(verb).await,
+        None => start(how.options(io::stdout().is_terminal())).await.map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // A closed standard error leaves nobody to tell.
+            output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn start(options: Options) -> Result<(), LocalError> {
+    // Checked before anything is created: a typo leaves no directory behind.
+    let manifest = Manifest::load(&options.manifest, None)?;
+    let root = options.data_dir.clone().unwrap_or_else(|| Layout::default_root(&manifest.wanted.name.0));
+    log_to(&Layout::create(&root)?)?;
+    let redraw = !options.plain;
+    let mut stdout = io::stdout();
+    run(options, Screen::new(&mut stdout, redraw)).await
+}
+
+/// The run's own log goes to a file: the screen is redrawn over anything that is printed.
+fn log_to(layout: &Layout) -> Result<(), LocalError> {
+    let path = layout.log("operator");
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let file = file.map_err(|source| LocalError::File { what: "write", path, source })?;
+    // The DNS server logs every question at INFO.
+    let filter = tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info");
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file));
+    // Set twice only by tests that run several in one process; the first one stays.
+    subscriber.try_init().ok();
+    Ok(())
+}
+
+async fn speak(verb: Verb) -> Result<ExitCode, LocalError> {
+    let (target, request, form) = match verb {
+        Verb::Scale { target, replicas } => (target, Request::Scale { replicas }, Form::Table),
+        Verb::Status { target, output } => (target, Request::Status, output),
+        Verb::Stop { target } => (target, Request::Stop, Form::Table),
+        Verb::Delete { target } => (target, Request::Delete, Form::Table),
+        Verb::Wipe { target, ordinal } => (target, Request::Wipe { ordinal }, Form::Table),
+    };
+    let Target { name, data_dir } = target;
+    let root = data_dir.unwrap_or_else(|| Layout::default_root(&name));
+    let layout = Layout::new(root.clone());
+    let response = control::ask(&name, &root, &layout.socket(), &request).await?;
+    Ok(print(&mut io::stdout(), &mut io::stderr(), &response, form))
+}
+
+fn print(out: &mut dyn Write, err: &mut dyn Write, response: &Response, form: Form) -> ExitCode {
+    let (written, code) = match (response, form) {
+        (Response::Done { text }, _) => (output::line(out, text), ExitCode::SUCCESS),
+        (Response::Refused { text }, _) => {
+            (output::line(err, &format!("outrigger-operator: {text}")), ExitCode::FAILURE)
+        }
+        (Response::Status { view }, Form::Table) => {
+            (output::line(out, output::render(view).trim_end()), ExitCode::SUCCESS)
+        }
+        (Response::Status { view }, Form::Json) => {
+            let json = serde_json::to_string_pretty(view).unwrap_or_default();
+            (output::line(out, &json), ExitCode::SUCCESS)
+        }
+    };
+    // A reader that went away (`| head`) has seen enough.
+    written.ok();
+    code
+}

@@ -1,0 +1,331 @@
+//! The loop of a local run: look, decide, do, show; and answer whoever asks meanwhile.
+//!
+//! One task owns everything that changes. It passes often while something is in flight and once a second otherwise, and is
+//! woken when a process dies. Ends with every member stopped, however it ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use super::control::{Asked, ControlServer, Request, Response};
+use super::dns::Zone;
+use super::errors::LocalError;
+use super::loopback::PEER_PORT;
+use super::manifest::{Manifest, Watch};
+use super::member::Supervised;
+use super::observe::Unwell;
+use super::record::Record;
+pub use super::setup::Options;
+use super::setup::{self, Ground};
+use super::view::View;
+use super::volumes::Marks;
+use crate::admin_client::{AdminClients, Deadlines};
+use crate::cluster::ids::Ordinal;
+use crate::cluster::plan::{Decision, Wait};
+use crate::output::Screen;
+
+/// Between two passes while something is in flight.
+const BUSY: Duration = Duration::from_millis(200);
+/// Between two passes otherwise.
+const IDLE: Duration = Duration::from_secs(1);
+/// A silent member must not hold a pass up for long.
+const DEADLINES: Deadlines = Deadlines {
+    connect: Duration::from_millis(300),
+    status: Duration::from_millis(500),
+    change: Duration::from_secs(5),
+};
+
+/// Everything that a run has in its hands.
+#[derive(Debug)]
+pub(super) struct Runner {
+    pub(super) options: Options,
+    pub(super) manifest: Manifest,
+    pub(super) ground: Ground,
+    pub(super) record: Record,
+    pub(super) marks: Marks,
+    pub(super) zone: Arc<Zone>,
+    pub(super) clients: AdminClients,
+    pub(super) members: BTreeMap<Ordinal, Supervised>,
+    pub(super) changed: Arc<Notify>,
+    pub(super) unwell: Unwell,
+    pub(super) generation: i64,
+    /// Why the manifest on disk is not followed, if it is not.
+    pub(super) manifest_error: Option<String>,
+    pub(super) view: Option<View>,
+}
+
+/// Why a loop ended.
+enum End {
+    Signal,
+    Settled,
+    Asked(Request, oneshot::Sender<Response>),
+    TimedOut,
+}
+
+/// Runs a manifest until it is told to stop; shows what stands on `out`.
+///
+/// # Errors
+/// It cannot be started, or `--once` did not come about.
+pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError> {
+    let manifest = Manifest::load(&options.manifest, None)?;
+    let (ground, record) = setup::prepare(&options, &manifest)?;
+    let zone = Arc::new(Zone::new(&ground.service, PEER_PORT).await?);
+    let _dns = if options.dns { Some(zone.serve(ground.dns_server).await?) } else { None };
+    // Four askers may wait; more wait in their connections.
+    let (asked, requests) = mpsc::channel(4);
+    let _control = ControlServer::listen(ground.layout.socket(), asked)?;
+    let mut runner = Runner {
+        marks: Marks::read(&ground.layout, &manifest.wanted.name),
+        clients: AdminClients::new(DEADLINES),
+        members: BTreeMap::new(),
+        changed: Arc::new(Notify::new()),
+        unwell: Unwell::default(),
+        generation: 1,
+        manifest_error: None,
+        view: None,
+        options,
+        manifest,
+        ground,
+        record,
+        zone,
+    };
+    for ordinal in (0..runner.record.content().pods).map(Ordinal) {
+        runner.ground.check_ports(ordinal)?;
+    }
+    runner.follow_pods();
+    let end = runner.until_end(screen, requests).await;
+    runner.stop_all().await;
+    runner.conclude(end?)
+}
+
+impl Runner {
+    async fn until_end(
+        &mut self,
+        mut screen: Screen<'_>,
+        mut requests: mpsc::Receiver<Asked>,
+    ) -> Result<End, LocalError> {
+        let mut interrupt = watch_signal(SignalKind::interrupt())?;
+        let mut terminate = watch_signal(SignalKind::terminate())?;
+        let mut watch = Watch::new(self.options.manifest.clone());
+        let mut looked_at_manifest = Instant::now();
+        let deadline =
+            self.options.once_within_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        loop {
+            let decision = tokio::select! {
+                decision = self.pass() => decision,
+                _ = interrupt.recv() => return Ok(End::Signal),
+                _ = terminate.recv() => return Ok(End::Signal),
+            };
+            if let Some(view) = &self.view {
+                // Nobody reads: the run goes on, `local status` still works.
+                screen.show(view).or_else(ignore_closed).map_err(|source| LocalError::File {
+                    what: "print to",
+                    path: "standard output".into(),
+                    source,
+                })?;
+            }
+            if deadline.is_some() && matches!(decision, Decision::Settled) {
+                return Ok(End::Settled);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(End::TimedOut);
+            }
+            tokio::select! {
+                () = sleep(pause(&decision)) => {}
+                () = self.changed.notified() => {}
+                _ = interrupt.recv() => return Ok(End::Signal),
+                _ = terminate.recv() => return Ok(End::Signal),
+                Some((request, answer)) = requests.recv() => {
+                    if let Some(end) = self.answer(request, answer).await {
+                        return Ok(end);
+                    }
+                }
+            }
+            if looked_at_manifest.elapsed() >= IDLE {
+                looked_at_manifest = Instant::now();
+                if watch.changed() {
+                    self.reload();
+                }
+            }
+        }
+    }
+
+    /// Answers one request; gives an end when it is one.
+    async fn answer(&mut self, request: Request, answer: oneshot::Sender<Response>) -> Option<End> {
+        let response = match request {
+            Request::Scale { replicas } => self.scale(replicas),
+            Request::Status => match &self.view {
+                Some(view) => Response::Status { view: Box::new(view.clone()) },
+                None => Response::Refused { text: "nothing was seen yet: ask again".to_owned() },
+            },
+            Request::Wipe { ordinal } => self.wipe(Ordinal(ordinal)).await,
+            request @ (Request::Stop | Request::Delete) => return Some(End::Asked(request, answer)),
+        };
+        // An asker that went away does not want it any more.
+        answer.send(response).ok();
+        None
+    }
+
+    fn scale(&mut self, replicas: i32) -> Response {
+        match self.manifest.scaled(&self.options.manifest, replicas) {
+            Ok(manifest) => {
+                self.adopt(manifest);
+                Response::Done {
+                    text: format!(
+                        "raftcluster.outrigger.dev/{} scaled to {replicas}",
+                        self.manifest.wanted.name
+                    ),
+                }
+            }
+            Err(error) => Response::Refused { text: error.to_string() },
+        }
+    }
+
+    async fn wipe(&mut self, ordinal: Ordinal) -> Response {
+        let pod = self.manifest.wanted.name.pod(ordinal);
+        match self.replace_volume(ordinal).await {
+            Ok(aside) => Response::Done {
+                text: format!("{pod} starts on an empty volume; the old one is in {}", aside.display()),
+            },
+            Err(error) => Response::Refused { text: error },
+        }
+    }
+
+    fn reload(&mut self) {
+        match Manifest::load(&self.options.manifest, Some(&self.with_status())) {
+            Ok(manifest) => {
+                self.manifest_error = None;
+                self.adopt(manifest);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the edited manifest is not followed");
+                self.manifest_error = Some(chain(&error));
+            }
+        }
+    }
+
+    fn adopt(&mut self, manifest: Manifest) {
+        if manifest.cluster.spec != self.manifest.cluster.spec {
+            self.generation = self.generation.saturating_add(1);
+            tracing::info!(generation = self.generation, "following the changed manifest");
+        }
+        self.manifest = manifest;
+        for (ordinal, member) in &self.members {
+            member.set_launch(self.ground.launch(&self.manifest, *ordinal));
+        }
+    }
+
+    fn with_status(&self) -> crate::crd::RaftCluster {
+        let mut cluster = self.manifest.cluster.clone();
+        cluster.status = Some(self.record.content().status.clone());
+        cluster
+    }
+
+    /// Starts the processes that are asked for and do not run yet.
+    pub(super) fn follow_pods(&mut self) {
+        for ordinal in (0..self.record.content().pods).map(Ordinal) {
+            self.members.entry(ordinal).or_insert_with(|| {
+                let launch = self.ground.launch(&self.manifest, ordinal);
+                Supervised::start(launch, Arc::clone(&self.zone), Arc::clone(&self.changed))
+            });
+        }
+    }
+
+    /// Stops the processes that are not asked for any more.
+    pub(super) async fn stop_surplus(&mut self) {
+        let pods = self.record.content().pods;
+        let surplus = self.members.split_off(&Ordinal(pods));
+        futures::future::join_all(surplus.into_values().map(Supervised::stop)).await;
+    }
+
+    async fn stop_all(&mut self) {
+        let members = std::mem::take(&mut self.members);
+        futures::future::join_all(members.into_values().map(Supervised::stop)).await;
+    }
+
+    fn conclude(&self, end: End) -> Result<(), LocalError> {
+        let name = &self.manifest.wanted.name;
+        match end {
+            End::Signal | End::Settled => Ok(()),
+            End::TimedOut => Err(LocalError::NotSettled {
+                seconds: self.options.once_within_seconds.unwrap_or_default(),
+                last: self.view.as_ref().map(|view| view.doing.clone()).unwrap_or_default(),
+                logs: self.ground.layout.logs(),
+            }),
+            End::Asked(request, answer) => {
+                let text = match request {
+                    Request::Delete => self.delete(),
+                    Request::Stop | Request::Scale { .. } | Request::Status | Request::Wipe { .. } => Ok(
+                        format!("{name} stopped; its data stays in {}", self.ground.layout.root().display()),
+                    ),
+                };
+                let response = match &text {
+                    Ok(text) => Response::Done { text: text.clone() },
+                    Err(error) => Response::Refused { text: chain(error) },
+                };
+                answer.send(response).ok();
+                text.map(drop)
+            }
+        }
+    }
+
+    /// What an API server's garbage collection would do when the object is deleted.
+    fn delete(&self) -> Result<String, LocalError> {
+        let root = self.ground.layout.root();
+        match self.manifest.wanted.deletion_policy {
+            crate::crd::DeletionPolicy::Retain => {
+                Ok(format!("stopped; spec.deletionPolicy is Retain: the volumes stay in {}", root.display()))
+            }
+            crate::crd::DeletionPolicy::Delete => {
+                std::fs::remove_dir_all(root).map_err(|source| LocalError::File {
+                    what: "remove",
+                    path: root.to_owned(),
+                    source,
+                })?;
+                Ok(format!("stopped; spec.deletionPolicy is Delete: {} is removed", root.display()))
+            }
+        }
+    }
+
+    pub(super) fn now() -> Time {
+        Time(Timestamp::now())
+    }
+}
+
+fn pause(decision: &Decision) -> Duration {
+    match decision {
+        Decision::Settled
+        | Decision::Wait(Wait::Paused | Wait::MembersUnwell { .. } | Wait::RepairLater { .. }) => IDLE,
+        Decision::Act(_) | Decision::Wait(_) => BUSY,
+    }
+}
+
+fn watch_signal(kind: SignalKind) -> Result<Signal, LocalError> {
+    signal(kind).map_err(LocalError::Signals)
+}
+
+fn ignore_closed(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause's text in their own.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
