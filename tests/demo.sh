@@ -14,7 +14,7 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 now_ms() { date +%s%3N; }
 die() {
   echo "demo failed: $*" >&2
-  echo "the runner's log: $log; the members' logs: $dir/*/log, last lines:" >&2
+  echo "the runner's log: $log; the members' logs: $dir/logs; last lines:" >&2
   tail -n 20 "$log" >&2 || true
   exit 1
 }
@@ -39,6 +39,8 @@ trap 'kill -TERM $runner 2>/dev/null || true; wait $runner 2>/dev/null || true' 
 begin=$(now_ms)
 until_true "the first write" 60 o 0 put demo/hello "from member 0"
 echo "formed and writable after $(($(now_ms) - begin)) ms"
+healthy() { [ "$(field 'd["status"]["phase"]')" = Healthy ]; }
+until_true "a healthy cluster" 60 healthy
 local_runner status orders
 
 say "2. Written through one member, read through another"
@@ -50,7 +52,7 @@ leader=${leader_name##*-}
 survivor=$(((leader + 1) % 3))
 say "3. kill -9 of the leader, $leader_name"
 begin=$(now_ms)
-local_runner kill orders "$leader"
+kill -9 "$(field "[m['process'] for m in d['members'] if m['name']=='$leader_name'][0]")"
 until_true "a write after the kill" 30 o "$survivor" put demo/after-kill "$(now_ms)"
 echo "no write was accepted for $(($(now_ms) - begin)) ms (measured with one process a try)"
 echo "the write that succeeds: $(o "$survivor" get demo/after-kill)"
@@ -64,6 +66,7 @@ before=$(member_id 2)
 local_runner wipe orders 2
 replaced() { local id; id=$(member_id 2) && [ -n "$id" ] && [ "$id" != "$before" ] && [ "$(field 'd["status"]["voters"]')" = 3 ]; }
 until_true "the replacement" 90 replaced
+until_true "a healthy cluster" 60 healthy
 until_true "reads through the new member" 30 o 2 get demo/hello
 echo "orders-2 was $before, is $(member_id 2); through it: $(o 2 get demo/hello)"
 local_runner status orders
@@ -71,7 +74,7 @@ local_runner status orders
 say "Where everything is"
 echo "  etcd API      $(ip 0):2379 $(ip 1):2379 $(ip 2):2379   (any etcd client)"
 echo "  peers, admin  $(ip 0):2380 …    HTTP $(ip 0):2381 (/readyz /metrics /cluster)"
-echo "  volumes, logs $dir"
+echo "  volumes       $dir/volumes    logs $dir/logs"
 if [ -n "${CI:-}" ]; then
   say "The demo is over"
   exit 0

@@ -6,6 +6,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need protoc protobuf-compiler
 need cc build-essential
 need strace strace
+need python3 python3
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ]; then
   echo "missing packages: ${missing[*]}; install them as root: apt-get install ${missing[*]}" >&2
