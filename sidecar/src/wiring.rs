@@ -66,6 +66,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
     let dir = DataDir::open(Arc::clone(&fs), &config.data_dir, MemberId(draw()))?;
+    let identity = dir.identity();
+    anyhow::ensure!(
+        identity.name.is_empty() || identity.name == config.name,
+        "{}: the data directory belongs to {} (member {:016x}), this process is {}: give each member a directory \
+         of its own (--data-dir), or start it as {} (--name)",
+        config.data_dir.display(),
+        identity.name,
+        identity.member.0,
+        config.name,
+        identity.name,
+    );
     let boot_nonce = draw();
     // Before a door opens: whoever asks first must not be told of member 0.
     let (standing, standings) = watch::channel(standing_of(dir.identity(), boot_nonce));

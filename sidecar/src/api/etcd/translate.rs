@@ -50,7 +50,7 @@ pub(crate) fn delete_range(request: pb::DeleteRangeRequest) -> mvcc::DeleteRange
 /// A transaction, nested ones included. The depth is bounded by the decoder's recursion limit.
 ///
 /// # Errors
-/// An operation that is none; an unknown compare.
+/// An unknown compare.
 pub(crate) fn txn(request: pb::TxnRequest) -> Result<mvcc::Txn, ClientError> {
     Ok(mvcc::Txn {
         compare: request.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
@@ -62,8 +62,8 @@ pub(crate) fn txn(request: pb::TxnRequest) -> Result<mvcc::Txn, ClientError> {
 fn operation(op: pb::RequestOp) -> Result<mvcc::TxnOperation, ClientError> {
     use pb::request_op::Request;
     let op = match op.request {
-        // An operation that is none is answered thus by etcd too.
-        None => return Err(mvcc::KvRefusal::KeyNotFound.into()),
+        // What it means is for `validate` to say, after the limits: the order of the answers is etcd's.
+        None => return Ok(mvcc::TxnOperation { op: None }),
         Some(Request::RequestRange(request)) => mvcc::TxnOp::Range(range(request)),
         Some(Request::RequestPut(request)) => mvcc::TxnOp::Put(put(request)),
         Some(Request::RequestDeleteRange(request)) => mvcc::TxnOp::DeleteRange(delete_range(request)),

@@ -153,7 +153,12 @@ fn a_nested_transaction_is_translated_whole_and_an_empty_operation_refused() {
     let Some(mvcc::TxnOp::Put(put)) = &nested.success[0].op else { panic!("{nested:?}") };
     assert_eq!(put.key, bytes("a"));
     let empty = pb::TxnRequest { success: vec![pb::RequestOp { request: None }], ..Default::default() };
-    assert_eq!(txn(empty), Err(mvcc::KvRefusal::KeyNotFound.into()));
+    let command = mvcc::Command { op: Some(mvcc::KvOp::Txn(txn(empty).unwrap())) };
+    assert_eq!(mvcc::validate(&command), Err(mvcc::KvRefusal::KeyNotFound));
+    let many = vec![pb::RequestOp { request: None }; mvcc::MAX_TXN_OPS + 1];
+    let many = pb::TxnRequest { success: many, ..Default::default() };
+    let command = mvcc::Command { op: Some(mvcc::KvOp::Txn(txn(many).unwrap())) };
+    assert_eq!(mvcc::validate(&command), Err(mvcc::KvRefusal::TooManyOps));
 }
 
 #[test]
