@@ -57,15 +57,8 @@ struct Doors {
     stop: CancellationToken,
 }
 
-/// Runs a member until it is told to stop.
-///
-/// # Errors
-/// When the data directory is in use or damaged, a port is taken, or the disk fails.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    crate::fatal::end_on_panic();
-    let config = Arc::new(config);
-    let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-    let dir = DataDir::open(Arc::clone(&fs), &config.data_dir, MemberId(draw()))?;
+/// A directory that another member's name is written in is not this one's, whatever else fits.
+fn check_owner(dir: &DataDir, config: &Config) -> anyhow::Result<()> {
     let identity = dir.identity();
     anyhow::ensure!(
         identity.name.is_empty() || identity.name == config.name,
@@ -77,6 +70,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         config.name,
         identity.name,
     );
+    Ok(())
+}
+
+/// Runs a member until it is told to stop.
+///
+/// # Errors
+/// When the data directory is in use or damaged, a port is taken, or the disk fails.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    crate::fatal::end_on_panic();
+    let config = Arc::new(config);
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+    let dir = DataDir::open(Arc::clone(&fs), &config.data_dir, MemberId(draw()))?;
+    check_owner(&dir, &config)?;
     let boot_nonce = draw();
     // Before a door opens: whoever asks first must not be told of member 0.
     let (standing, standings) = watch::channel(standing_of(dir.identity(), boot_nonce));
