@@ -132,7 +132,11 @@ async fn a_flood_is_refused_or_served_and_memory_stays_bounded() -> Result<()> {
             }
             while let Some(answer) = requests.join_next().await {
                 if let Err(status) = answer? {
-                    let fits = matches!(status.code(), Code::ResourceExhausted | Code::DeadlineExceeded);
+                    // Too much at once, or not in time (with etcd's code and text for that): nothing that claims more.
+                    let late = status.code() == Code::Unavailable
+                        && status.message() == "etcdserver: request timed out";
+                    let fits =
+                        late || matches!(status.code(), Code::ResourceExhausted | Code::DeadlineExceeded);
                     ensure!(fits, "a flood is answered with {status}");
                 }
             }

@@ -98,7 +98,7 @@ pub enum MembershipRefusal {
     MemberNotFound,
     /// The change would leave fewer live voters than a quorum.
     #[error(
-        "refused: {live} of {voters} voters would be alive, {quorum} are needed; bring members back first"
+        "refused: {live} of {voters} voters would be alive, {quorum} are needed; bring back first: {silent}"
     )]
     QuorumAtRisk {
         /// Live voters after the change.
@@ -107,6 +107,8 @@ pub enum MembershipRefusal {
         voters: usize,
         /// The quorum of those.
         quorum: usize,
+        /// The names of those that are silent.
+        silent: String,
     },
     /// The roster is empty, has a name twice, or has no voter.
     #[error("the roster is invalid: {reason}")]

@@ -358,8 +358,8 @@ pub(crate) fn refusal_to_wire(refusal: &Refusal) -> RefusalWire {
             M::HolderUndecided { name, id } => full(25, &[id.0], name),
             M::Tombstoned(id) => full(26, &[id.0], ""),
             M::MemberNotFound => plain(27),
-            M::QuorumAtRisk { live, voters, quorum } => {
-                full(28, &[*live as u64, *voters as u64, *quorum as u64], "")
+            M::QuorumAtRisk { live, voters, quorum, silent } => {
+                full(28, &[*live as u64, *voters as u64, *quorum as u64], silent)
             }
             M::InvalidRoster { reason } => full(29, &[], reason),
             M::NotReadyToForm { joined, expected } => full(30, &[*joined as u64, *expected as u64], ""),
@@ -391,7 +391,7 @@ pub(crate) fn refusal_from_wire(wire: &RefusalWire) -> Refusal {
         25 => M::HolderUndecided { name: name(), id: MemberId(number(0)) },
         26 => M::Tombstoned(MemberId(number(0))),
         27 => M::MemberNotFound,
-        28 => M::QuorumAtRisk { live: size(0), voters: size(1), quorum: size(2) },
+        28 => M::QuorumAtRisk { live: size(0), voters: size(1), quorum: size(2), silent: name() },
         29 => M::InvalidRoster { reason: name().into() },
         30 => M::NotReadyToForm { joined: size(0), expected: size(1) },
         31 => M::AlreadyFormed,

@@ -119,7 +119,11 @@ mod tests {
             (M::HolderUndecided { name: "a".into(), id: MemberId(1) }.into(), Code::FailedPrecondition, 409),
             (M::Tombstoned(MemberId(1)).into(), Code::FailedPrecondition, 409),
             (M::MemberNotFound.into(), Code::NotFound, 404),
-            (M::QuorumAtRisk { live: 1, voters: 3, quorum: 2 }.into(), Code::FailedPrecondition, 409),
+            (
+                M::QuorumAtRisk { live: 1, voters: 3, quorum: 2, silent: "b".into() }.into(),
+                Code::FailedPrecondition,
+                409,
+            ),
             (M::InvalidRoster { reason: "empty".into() }.into(), Code::InvalidArgument, 400),
             (M::NotReadyToForm { joined: 1, expected: 3 }.into(), Code::FailedPrecondition, 409),
             (M::AlreadyFormed.into(), Code::FailedPrecondition, 409),

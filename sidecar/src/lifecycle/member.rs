@@ -38,6 +38,8 @@ const MAX_PENDING: usize = INBOX_CAPACITY;
 const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
 /// Entries kept below a snapshot: a follower that was away for seconds needs no snapshot.
 const TRAILING_BYTES: usize = 16 << 20;
+/// How often a member without a leader looks whether it must ask DNS.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Moving the leadership away before the end; a cluster without a successor stops without.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -200,6 +202,27 @@ impl Lifecycle {
         })
     }
 
+    /// Without a leader for long, asks DNS who is there: when all names change at once the log's map leads nowhere. What
+    /// it learns is only where to dial; whom it meets there, the handshake decides.
+    fn search(&self, node: &NodeHandle, cluster: ClusterId) {
+        let status = node.status();
+        if status.leaderless_ticks < 2 * u64::from(self.config.election_ticks) {
+            return;
+        }
+        let (node, own) = (node.clone(), status.member);
+        let (discovery, dialer) = (Arc::clone(&self.discovery), self.dialer.clone());
+        tokio::spawn(async move {
+            let Ok((seeds, _)) = super::seeds::ask(&discovery, &dialer).await else { return };
+            for seed in seeds.into_iter().filter(|seed| seed.cluster == cluster && seed.member != own) {
+                let (id, name, address) = (seed.member, seed.name, seed.address);
+                // Above whatever the log says, until the member's own handshake replaces it.
+                let route = Route { id, name, address, address_version: u64::MAX, ..Route::default() };
+                // The driver may have ended; then nobody needs the route.
+                drop(node.notify(Event::Handshake(route)).await);
+            }
+        });
+    }
+
     fn deadlines(&self) -> Deadlines {
         let request_ticks = self.config.request_ticks();
         Deadlines { request_ticks, admin_ticks: request_ticks.saturating_mul(2) }
@@ -210,8 +233,10 @@ impl Lifecycle {
         let mut statuses = running.handle.status_changes();
         let mut tombstoned = running.tombstoned.clone();
         let stop = self.stop.clone();
+        let mut searches = tokio::time::interval(SEARCH_INTERVAL);
         loop {
             tokio::select! {
+                _ = searches.tick() => self.search(&running.handle, cluster),
                 () = stop.cancelled() => {
                     hand_over(&running.handle).await;
                     return End::Told;

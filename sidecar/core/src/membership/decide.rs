@@ -165,10 +165,13 @@ fn admit(
     };
     let remaining: Vec<MemberId> = conf_state.voters.iter().filter(stays).copied().collect();
     if remaining.len() < conf_state.voters.len() {
-        let live = remaining.iter().filter(|id| **id == *own || liveness.is_alive(**id)).count();
-        let quorum = remaining.len() / 2 + 1;
+        let is_silent = |id: &&MemberId| **id != *own && !liveness.is_alive(**id);
+        let silent: Vec<&str> =
+            remaining.iter().filter(is_silent).filter_map(|id| membership.name_of(*id)).collect();
+        let (voters, quorum) = (remaining.len(), remaining.len() / 2 + 1);
+        let live = voters - silent.len();
         if live < quorum {
-            return Err(MembershipRefusal::QuorumAtRisk { live, voters: remaining.len(), quorum });
+            return Err(MembershipRefusal::QuorumAtRisk { live, voters, quorum, silent: silent.join(", ") });
         }
     }
     let roster = roster.iter().map(Into::into).collect();

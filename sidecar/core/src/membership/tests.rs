@@ -152,7 +152,7 @@ fn a_learner_whose_name_was_dropped_is_removed() {
 #[test]
 fn a_scale_down_that_would_leave_too_few_alive_is_refused_with_the_numbers() {
     let world = World::new(&ABC, &[], &["a", "b", "c"]).silent(2);
-    let refused = MembershipRefusal::QuorumAtRisk { live: 0, voters: 1, quorum: 1 };
+    let refused = MembershipRefusal::QuorumAtRisk { live: 0, voters: 1, quorum: 1, silent: "b".into() };
     assert_eq!(world.admit(&["b"]), Err(refused));
     assert!(world.admit(&["a"]).is_ok());
 }
