@@ -17,6 +17,8 @@ use crate::wire::{PeerOp, ReadWire, ReportWire};
 /// A learner, or a candidate for the leadership, is caught up when so few entries behind the leader's last: with 256
 /// clients each a few proposals are always under way.
 const CAUGHT_UP_ENTRIES: u64 = 1024;
+/// Campaigns without the election timeout, in a row: a member that finds no majority then waits like any other.
+const MAX_TRIES: u32 = 16;
 
 impl Node {
     pub(super) fn tick(&mut self) {
@@ -185,10 +187,24 @@ impl Node {
         }
         // The lease is dropped also by who cannot campaign: its vote is wanted.
         self.raw.raft.election_elapsed = self.config.election_ticks as usize;
-        if !able {
-            return;
+        if able {
+            self.ask_to_campaign();
         }
+    }
+
+    /// After a start nobody is known to lead, and it costs a live leader nothing to ask: pre-votes are refused by whoever
+    /// hears from one. So a cluster that starts together need not wait out an election timeout.
+    pub(super) fn campaign_soon(&mut self) {
+        if self.raw.raft.promotable() && !self.is_leader() && self.may_campaign() {
+            self.ask_to_campaign();
+        }
+    }
+
+    /// Asks to be called back after this voter's place among the others.
+    fn ask_to_campaign(&mut self) {
+        let term = self.term();
         self.leadership.gone = Some(term);
+        self.leadership.tries = 0;
         let leader = self.leader().unwrap_or_default();
         let mut voters: Vec<MemberId> =
             self.conf_state.voters.iter().copied().filter(|id| *id != leader).collect();
@@ -206,10 +222,11 @@ impl Node {
             return;
         }
         self.leadership.campaigns += 1;
+        self.leadership.tries += 1;
         // Pre-vote: needs a majority that has dropped the lease too, so one bad link never deposes a live leader.
         let _campaigned = self.raw.campaign();
         self.leader_may_have_changed();
-        if !self.is_leader() {
+        if !self.is_leader() && self.leadership.tries < MAX_TRIES {
             let rank = 1 + u32::try_from(self.conf_state.voters.len()).unwrap_or(1);
             self.out.campaign_after = Some(CampaignDelay { term, rank });
         }

@@ -114,7 +114,9 @@ struct Leadership {
     leaderless_since: Option<u64>,
     changes: u64,
     campaigns: u64,
+    /// The term whose leader is known to be gone, and how often this member has campaigned for its place.
     gone: Option<Term>,
+    tries: u32,
     draining: bool,
     last_report: (MemberId, Index, u64),
     last_announce: u64,
@@ -199,7 +201,7 @@ impl Node {
             // Nobody else could lead: there is no silence to wait for.
             raw.campaign()?;
         }
-        Ok(Self {
+        let mut this = Self {
             raw,
             proposals: proposals::Proposals::new(config.max_pending),
             reads: reads::Reads::new(config.max_pending),
@@ -217,7 +219,9 @@ impl Node {
             broadcast_commit: 0,
             removed: false,
             out: Effects::default(),
-        })
+        };
+        this.campaign_soon();
+        Ok(this)
     }
 
     /// Takes note of what happened. Only mutates: nothing leaves before [`Node::flush`].
