@@ -91,6 +91,19 @@ pub fn tear_the_last_frame(data: &Path) -> Result<Frame> {
     Ok(frame)
 }
 
+/// Leaves half a block of a frame behind the last one, as a crash in the middle of a write that nobody was told of does.
+///
+/// # Errors
+/// When the log cannot be read or written, or has no frames.
+pub fn begin_a_frame(data: &Path) -> Result<()> {
+    let last = frames(data)?.pop().with_context(|| format!("{} has no frames", data.display()))?;
+    let mut bytes = fs::read(&last.file).with_context(|| format!("reading {}", last.file.display()))?;
+    let end = (last.offset + HEADER_BYTES + last.payload_bytes).next_multiple_of(BLOCK_BYTES);
+    let torn = bytes.get_mut(end..end + BLOCK_BYTES / 2).context("room behind the last frame")?;
+    torn.fill(0xA5);
+    fs::write(&last.file, bytes).with_context(|| format!("writing {}", last.file.display()))
+}
+
 fn change(frame: &Frame, damage: impl FnOnce(&mut [u8])) -> Result<()> {
     let mut bytes = fs::read(&frame.file).with_context(|| format!("reading {}", frame.file.display()))?;
     let start = frame.offset + HEADER_BYTES;

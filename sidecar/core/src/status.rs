@@ -116,6 +116,8 @@ pub struct NodeStatus {
     pub pending_proposals: usize,
     /// Reads that await their index.
     pub pending_reads: usize,
+    /// It leads, and a majority has the newest configuration durable: the removed may be told.
+    pub removal_settled: bool,
     /// Whether it never campaigns again.
     pub draining: bool,
     /// Whether this member was removed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use futures::{Stream, StreamExt, stream};
 use outrigger_core::event::Event;
-use outrigger_core::types::MemberId;
+use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_proto::v1::peer_server::Peer;
 use outrigger_proto::v1::{
     ExchangeRequest, ExchangeResponse, Hello, SendSnapshotResponse, SnapshotChunk, SnapshotOffsetRequest,
@@ -78,12 +78,23 @@ pub fn verify(local: &Local, cluster: u64, from: u64, to: u64) -> Result<MemberI
         return Err(Status::invalid_argument(format!("member {:016x} cannot be the sender", from.0)));
     }
     if local.node.status().tombstones.contains(&from) {
-        return Err(Status::permission_denied(format!(
-            "member {:016x} was removed from cluster {:016x}: its data must be moved aside and a new id taken",
-            from.0, local.cluster.0
-        )));
+        // What the removed do then cannot be undone, so only a leader says it, and only what a majority has durable.
+        return Err(if local.node.status().removal_settled {
+            Status::permission_denied(removed_text(local.cluster, from))
+        } else {
+            Status::unavailable(format!("member {:016x} is being removed: ask the leader again", from.0))
+        });
     }
     Ok(from)
+}
+
+/// What a removed member is told, word for word: the code alone could be a proxy's.
+#[must_use]
+pub fn removed_text(cluster: ClusterId, member: MemberId) -> String {
+    format!(
+        "member {:016x} was removed from cluster {:016x}: its data must be moved aside and a new id taken",
+        member.0, cluster.0
+    )
 }
 
 type Answers = Pin<Box<dyn Stream<Item = Result<ExchangeResponse, Status>> + Send>>;

@@ -17,6 +17,7 @@ use tonic::{Code, Status, Streaming};
 use super::backoff::Backoff;
 use super::dial::{self, DialError, Dialer};
 use super::outbox::Outbox;
+use super::receiver::removed_text;
 use super::{Local, route_of};
 
 /// A peer that accepted the socket answers the handshake within this, or it is no peer.
@@ -197,7 +198,9 @@ impl Sender {
                     node.notify(Event::LeaderGone { term }).await.ok()?;
                 }
             }
-            SendError::Refused { code: Code::PermissionDenied, text, .. } => {
+            SendError::Refused { code: Code::PermissionDenied, text, .. }
+                if *text == removed_text(self.local.cluster, self.local.own.id) =>
+            {
                 tracing::warn!(peer = %self.route.id, text, "refused as a removed member");
                 self.local.tombstoned.send_replace(true);
             }

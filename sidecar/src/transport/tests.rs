@@ -221,7 +221,11 @@ fn frame(text: &'static str) -> ExchangeRequest {
 async fn who_may_not_speak_is_refused_before_anything_is_stepped() {
     let (listener, at) = listen();
     let mut receiver = Member::new(2, at, 22);
-    receiver.status.send_replace(Arc::new(NodeStatus { tombstones: vec![MemberId(9)], ..<_>::default() }));
+    receiver.status.send_replace(Arc::new(NodeStatus {
+        tombstones: vec![MemberId(9)],
+        removal_settled: true,
+        ..<_>::default()
+    }));
     let _process = Process::start(&receiver, &listener);
     let good = Hello { cluster_id: CLUSTER.0, from: 1, to: 2, ..Hello::default() };
     let refused = [
@@ -259,7 +263,11 @@ async fn a_process_without_a_node_says_so() {
 async fn a_removed_member_learns_it_from_a_peer() {
     let (listener, at) = listen();
     let receiver = Member::new(2, at, 22);
-    receiver.status.send_replace(Arc::new(NodeStatus { tombstones: vec![MemberId(1)], ..<_>::default() }));
+    receiver.status.send_replace(Arc::new(NodeStatus {
+        tombstones: vec![MemberId(1)],
+        removal_settled: true,
+        ..<_>::default()
+    }));
     let _process = Process::start(&receiver, &listener);
     let mut removed = Member::new(1, at, 11);
     let mut transport = removed.transport();

@@ -55,7 +55,9 @@ impl Node {
     /// While the sole voter has unpersisted entries it must not campaign: raft-rs makes it leader at once and panics.
     pub(super) fn may_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
-        log.persisted == log.last_index() || !self.raw.raft.prs().is_singleton()
+        // Between a snapshot's install and its durability raft-rs would look for conf changes below the log's start.
+        let installing = self.durability.awaiting.iter().any(|waiting| waiting.installed.is_some());
+        !installing && (log.persisted == log.last_index() || !self.raw.raft.prs().is_singleton())
     }
 
     /// Compares what raft-rs says of leader and term with what is known, and tells everyone who waits.

@@ -204,7 +204,7 @@ impl Node {
         let mut this = Self {
             raw,
             proposals: proposals::Proposals::new(config.max_pending),
-            reads: reads::Reads::new(config.max_pending),
+            reads: reads::Reads::new(config.max_pending, config.nonce),
             admin: admin::Admin::new(config.nonce),
             config,
             membership: Arc::new(membership),

@@ -174,6 +174,16 @@ impl Node {
     }
 
     fn forwarded(&mut self, from: MemberId, term: Term, entries: Vec<Bytes>) {
+        if entries.is_empty() {
+            // raft-rs panics on a proposal without entries.
+            return;
+        }
+        let limit_bytes = self.config.max_command_bytes + wire::COMMAND_HEADER;
+        if let Some(data) = entries.iter().find(|data| data.len() > limit_bytes) {
+            let refusal = Refusal::TooLarge { size_bytes: data.len(), limit_bytes };
+            self.refuse_foreign(from, &entries, &refusal);
+            return;
+        }
         let waiting: usize = self.foreign.iter().map(|foreign| foreign.entries.len()).sum();
         if waiting + entries.len() > MAX_FOREIGN {
             self.refuse_foreign(from, &entries, &Refusal::TooManyRequests);
@@ -215,6 +225,9 @@ impl Node {
                 && self.proposals.has_queued()
             {
                 let entries = self.proposals.take_queued(term);
+                if entries.is_empty() {
+                    return;
+                }
                 self.send(leader, PeerOp::Forward(wire::ForwardWire { term: term.0, entries }));
             }
             return;

@@ -43,8 +43,9 @@ pub(crate) enum Verdict {
 }
 
 impl Reads {
-    pub(crate) fn new(max_pending: usize) -> Self {
-        Self { waiting: Vec::new(), flying: None, indexed: Vec::new(), last_number: 0, max_pending }
+    /// `nonce` is drawn anew at each start: an answer to an earlier boot's batch must fit nothing.
+    pub(crate) fn new(max_pending: usize, nonce: u64) -> Self {
+        Self { waiting: Vec::new(), flying: None, indexed: Vec::new(), last_number: nonce, max_pending }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,7 +69,7 @@ impl Reads {
         if self.flying.is_some() || self.waiting.is_empty() {
             return None;
         }
-        self.last_number += 1;
+        self.last_number = self.last_number.wrapping_add(1);
         let origins = std::mem::take(&mut self.waiting);
         self.flying = Some(Batch { number: self.last_number, origins, issued: now });
         Some(self.last_number)
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn reads_that_come_while_one_is_under_way_join_the_next() {
-        let mut reads = Reads::new(10);
+        let mut reads = Reads::new(10, 0);
         reads.insert(local(1)).unwrap();
         assert_eq!(reads.issue(0), Some(1));
         reads.insert(local(2)).unwrap();
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_answer_from_before_a_leader_change_fits_nothing() {
-        let mut reads = Reads::new(10);
+        let mut reads = Reads::new(10, 0);
         reads.insert(local(1)).unwrap();
         let stale = reads.issue(0).unwrap();
         assert!(reads.leader_changed(true).is_empty());
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn without_a_leader_the_answer_comes_at_once() {
-        let mut reads = Reads::new(10);
+        let mut reads = Reads::new(10, 0);
         reads.insert(local(1)).unwrap();
         reads.insert(Origin::Remote { from: MemberId(3), batch: 9 }).unwrap();
         reads.issue(0);

@@ -54,6 +54,7 @@ impl Node {
             leader_changes: self.leadership.changes,
             pending_proposals: self.proposals.len(),
             pending_reads: self.reads.len(),
+            removal_settled: self.is_leader() && self.is_settled(),
             draining: self.leadership.draining,
             removed: self.removed,
         }

@@ -707,3 +707,12 @@ fn all_members_restart_together_and_go_on() {
     cluster.until("equal", |c| (2..=3).all(|id| c.journal(id) == c.journal(1)));
     assert_eq!(cluster.journal(1).len(), 6);
 }
+
+#[test]
+fn a_forward_of_nothing_does_not_end_the_leader() {
+    let mut cluster = Cluster::formed(&["a", "b", "c"]);
+    let term = cluster.members[&MemberId(1)].node.term().0;
+    let bytes = wire::encode_core(PeerOp::Forward(wire::ForwardWire { term, entries: Vec::new() }));
+    cluster.event(MemberId(1), Event::Peer { from: MemberId(2), bytes });
+    assert!(cluster.put(2, "still serving").is_ok());
+}

@@ -24,7 +24,7 @@ const MEMBERSHIP: u8 = 2;
 const RAFT: u8 = 1;
 const CORE: u8 = 2;
 /// The byte, then member, boot, nonce, sequence in eight little-endian bytes each.
-const COMMAND_HEADER: usize = 33;
+pub(crate) const COMMAND_HEADER: usize = 33;
 
 /// What an entry of kind `Normal` carries.
 #[derive(Clone, Debug, PartialEq)]
