@@ -8,7 +8,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use outrigger_core::applier::{Applied, Applier, ApplyItem, ApplyTask};
 use outrigger_core::event::Event;
 use outrigger_core::mvcc::View;
@@ -18,8 +17,8 @@ use outrigger_core::types::{Index, InstallEpoch};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::inbox::Published;
 use crate::metrics::Metrics;
+use crate::publication::{Publication, Published};
 use crate::snapshots::Snapshots;
 
 /// A disk that refuses a snapshot (it is full) is asked again after this; meanwhile nothing of the log is released.
@@ -31,7 +30,7 @@ pub struct ApplyWiring {
     /// To the driver.
     pub answers: UnboundedSender<Event>,
     /// To readers.
-    pub published: Arc<ArcSwapOption<Published>>,
+    pub published: Arc<Publication>,
     /// To disk.
     pub snapshots: Snapshots,
     /// Counters.
@@ -182,6 +181,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
             }
         }
         let (count, started) = (items.len() as u64, Instant::now());
+        self.wiring.published.take_back_unread();
         let applied = self.applier.apply(epoch, items);
         self.publish();
         self.wiring.metrics.applied(count, started.elapsed());
@@ -202,8 +202,8 @@ impl<S: StateMachine<View = View>> Worker<S> {
     }
 
     fn publish(&self) {
-        let view = Published { applied: self.applier.applied(), kv: self.applier.view() };
-        self.wiring.published.store(Some(Arc::new(view)));
+        let state = Published { applied: self.applier.applied(), kv: self.applier.view() };
+        self.wiring.published.publish(state);
     }
 
     /// Writes the state as it stands from its immutable view, on a thread of its own: applying goes on.

@@ -4,15 +4,16 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use outrigger_core::error::Refusal;
 use outrigger_core::event::{AdminReply, AdminRequest, Event};
-use outrigger_core::mvcc::{Command, Response, View};
+use outrigger_core::mvcc::{Command, Response};
 use outrigger_core::state_machine::Output;
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::Index;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::publication::{Publication, Published, Summary};
 
 /// Inputs that may queue before callers are told `too many requests`. With 256-byte values this is about 4 MiB.
 pub const INBOX_CAPACITY: usize = 8192;
@@ -43,20 +44,11 @@ pub enum Input {
     Event(Event),
 }
 
-/// The state machine as it was published last.
-#[derive(Clone, Debug)]
-pub struct Published {
-    /// Everything up to this index is in it.
-    pub applied: Index,
-    /// The immutable key space.
-    pub kv: View,
-}
-
 /// A running node, for its callers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
     inputs: mpsc::Sender<Input>,
-    published: Arc<ArcSwapOption<Published>>,
+    published: Arc<Publication>,
     status: watch::Receiver<Arc<NodeStatus>>,
 }
 
@@ -65,7 +57,7 @@ impl NodeHandle {
     #[must_use]
     pub fn new(
         inputs: mpsc::Sender<Input>,
-        published: Arc<ArcSwapOption<Published>>,
+        published: Arc<Publication>,
         status: watch::Receiver<Arc<NodeStatus>>,
     ) -> Self {
         Self { inputs, published, status }
@@ -114,9 +106,14 @@ impl NodeHandle {
     }
 
     /// The newest published view; `None` before the first one is published after start.
+    pub async fn view(&self) -> Option<Arc<Published>> {
+        self.published.view().await
+    }
+
+    /// The same in numbers, at once.
     #[must_use]
-    pub fn view(&self) -> Option<Arc<Published>> {
-        self.published.load_full()
+    pub fn summary(&self) -> Option<Summary> {
+        self.published.summary()
     }
 
     /// The newest status.

@@ -15,6 +15,7 @@ pub mod log_thread;
 pub mod member;
 pub mod metrics;
 pub mod output;
+pub mod publication;
 pub mod snapshots;
 pub mod telemetry;
 pub mod transport;

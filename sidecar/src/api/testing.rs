@@ -10,8 +10,9 @@ use outrigger_core::types::{ClusterId, Index, MemberId, Term};
 use tokio::sync::{mpsc, watch};
 
 use super::Identity;
-use crate::inbox::{Input, NodeHandle, Published};
+use crate::inbox::{Input, NodeHandle};
 use crate::member::{MemberHandle, Phase, Standing};
+use crate::publication::{Publication, Published};
 
 /// The cluster of every test.
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xc1);
@@ -87,14 +88,15 @@ pub(crate) fn member_standing() -> Standing {
 pub(crate) fn scripted(status: NodeStatus, mut script: impl FnMut(Input) + Send + 'static) -> MemberHandle {
     let (inputs, mut received) = mpsc::channel(16);
     let (statuses, seen) = watch::channel(Arc::new(status));
-    let published = Arc::new(Published { applied: Index(100), kv: empty_view() });
+    let published = Arc::new(Publication::default());
+    published.publish(Published { applied: Index(100), kv: empty_view() });
     tokio::spawn(async move {
         while let Some(input) = received.recv().await {
             script(input);
         }
         drop(statuses);
     });
-    let node = NodeHandle::new(inputs, Arc::new(ArcSwapOption::from(Some(published))), seen);
+    let node = NodeHandle::new(inputs, published, seen);
     handle(Some(node), member_standing())
 }
 

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use outrigger_core::event::{AdminRequest, Event};
 use outrigger_core::membership::Route;
 use outrigger_core::node::NodeConfig;
@@ -26,6 +25,7 @@ use crate::inbox::{INBOX_CAPACITY, NodeHandle};
 use crate::lifecycle_commands::{LifecycleCommand, LifecycleRefusal};
 use crate::log_thread::LogThread;
 use crate::member::Phase;
+use crate::publication::Publication;
 use crate::snapshots::{Snapshots, id_of};
 use crate::transport::receiver::Acceptor;
 use crate::transport::snapshot::{SnapshotReceiver, SnapshotSender};
@@ -143,7 +143,7 @@ impl Lifecycle {
         let (inputs, inbox) = mpsc::channel(INBOX_CAPACITY);
         let (answers, events) = mpsc::unbounded_channel();
         let (status, statuses) = watch::channel(Arc::new(node.status()));
-        let published = Arc::new(ArcSwapOption::empty());
+        let published = Arc::new(Publication::default());
         let handle = NodeHandle::new(inputs, Arc::clone(&published), statuses);
         let snapshots = Snapshots::new(store.clone());
         let log = WalLog { writer, snapshots: store, metrics: Arc::clone(&self.metrics) };

@@ -6,8 +6,8 @@ use outrigger_core::status::{MemberStatus, NodeStatus, Role};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::{Metrics, Two, clamp, store};
-use crate::inbox::Published;
 use crate::member::Standing;
+use crate::publication::Summary;
 
 /// What a scrape looks at.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,8 @@ pub struct Facts<'a> {
     pub standing: &'a Standing,
     /// The node, if one runs.
     pub node: Option<&'a NodeStatus>,
-    /// The published view, if there is one.
-    pub published: Option<&'a Published>,
+    /// What is published, if anything is.
+    pub published: Option<Summary>,
 }
 
 const ROLES: [Role; 4] = [Role::Follower, Role::Candidate, Role::Leader, Role::Learner];
@@ -57,10 +57,10 @@ impl Metrics {
         }
         if let Some(published) = facts.published {
             let raft = &self.raft;
-            raft.revision.set(published.kv.revision().0);
-            raft.compacted_revision.set(published.kv.compacted_revision().0);
-            raft.keys.set(i64::try_from(published.kv.len()).unwrap_or(i64::MAX));
-            raft.kv_bytes.set(clamp(published.kv.size_bytes()));
+            raft.revision.set(published.revision.0);
+            raft.compacted_revision.set(published.compacted_revision.0);
+            raft.keys.set(i64::try_from(published.keys).unwrap_or(i64::MAX));
+            raft.kv_bytes.set(clamp(published.size_bytes));
         }
     }
 

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use outrigger_core::effects::MessageClass;
 use outrigger_core::event::Event;
@@ -52,7 +51,7 @@ impl Member {
             address: address.to_string(),
             ..Route::default()
         };
-        let node = NodeHandle::new(sender, Arc::new(ArcSwapOption::empty()), published);
+        let node = NodeHandle::new(sender, Arc::default(), published);
         let local = Local {
             cluster: CLUSTER,
             own,

@@ -20,9 +20,9 @@ pub(super) fn response(door: &AdminDoor) -> v1::StatusResponse {
     response.wal_bytes = door.metrics.wal_bytes();
     if let Some(node) = node {
         let status = node.status();
-        if let Some(published) = node.view() {
-            response.revision = published.kv.revision().0;
-            response.db_size_bytes = i64::try_from(published.kv.size_bytes()).unwrap_or(i64::MAX);
+        if let Some(published) = node.summary() {
+            response.revision = published.revision.0;
+            response.db_size_bytes = i64::try_from(published.size_bytes).unwrap_or(i64::MAX);
         }
         let failures = status.members.iter().map(|member| member.route.id);
         let failures = failures.map(|id| (id.0, door.metrics.peer_failures(id))).collect();

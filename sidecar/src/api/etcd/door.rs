@@ -12,9 +12,10 @@ use outrigger_proto::{Message, etcdserverpb as pb};
 
 use super::errors::ClientError;
 use crate::api::{Identity, refusals};
-use crate::inbox::{NodeHandle, Published};
+use crate::inbox::NodeHandle;
 use crate::member::{MemberHandle, Phase};
 use crate::metrics::Metrics;
+use crate::publication::Published;
 
 /// The client port's way in. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ impl ClientDoor {
         if !serializable {
             node.read_barrier().await.map_err(|refusal| self.refused(refusal))?;
         }
-        node.view().ok_or_else(|| self.refused(Refusal::NoLeader))
+        node.view().await.ok_or_else(|| self.refused(Refusal::NoLeader))
     }
 
     /// # Errors

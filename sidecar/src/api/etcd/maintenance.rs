@@ -43,11 +43,10 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let node = self.door.node()?;
         let status = node.status();
-        let view = node.view();
-        let size = view.as_ref().map_or(0, |published| published.kv.size_bytes());
+        let published = node.summary().unwrap_or_default();
+        let size = published.size_bytes;
         // etcd never reports an empty database, so etcdctl 3.7 divides by this size: 0 would crash it.
         let size = i64::try_from(size).unwrap_or(i64::MAX).max(1);
-        let revision = view.as_ref().map_or(0, |published| published.kv.revision().0);
         let mut errors = Vec::new();
         if status.leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
@@ -56,7 +55,7 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
             errors.push("the cluster is not formed yet: clients are not served".to_owned());
         }
         Ok(Response::new(pb::StatusResponse {
-            header: Some(header(&status, revision)),
+            header: Some(header(&status, published.revision.0)),
             version: PROTOCOL_VERSION.to_owned(),
             db_size: size,
             leader: leader_id(&status),

@@ -55,9 +55,9 @@ pub(super) async fn show(State(shared): State<Shared>) -> Json<Value> {
         if let Value::Object(more) = of_node(door, &status) {
             fields.extend(more);
         }
-        if let Some(published) = node.view() {
-            fields.insert("revision".to_owned(), json!(published.kv.revision().0));
-            fields.insert("db_size_bytes".to_owned(), json!(published.kv.size_bytes()));
+        if let Some(published) = node.summary() {
+            fields.insert("revision".to_owned(), json!(published.revision.0));
+            fields.insert("db_size_bytes".to_owned(), json!(published.size_bytes));
         }
     }
     Json(shown)

@@ -88,7 +88,7 @@ async fn facts(door: &HttpDoor, readiness: &Readiness) -> ReadyFacts {
             let status = node.status();
             Some(NodeFacts {
                 formed: status.formed,
-                published: node.view().is_some(),
+                published: node.summary().is_some(),
                 leaderless: Duration::from_millis(door.identity.ticks_to_ms(status.leaderless_ticks)),
                 lag: status.commit.0.saturating_sub(status.applied.0),
                 learner_to_promote: learner_to_promote(&status, &door.identity.name),

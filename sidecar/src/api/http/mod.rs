@@ -104,14 +104,14 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     let door = &shared.door;
     let node = door.member.node();
     let status = node.as_ref().map(|node| node.status());
-    let published = node.as_ref().and_then(|node| node.view());
+    let published = node.as_ref().and_then(|node| node.summary());
     let text = door.metrics.render(&Facts {
         name: &door.identity.name,
         version: &door.identity.version,
         active_ticks: u64::from(door.identity.election_ticks),
         standing: &door.member.standing(),
         node: status.as_deref(),
-        published: published.as_deref(),
+        published,
     });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
