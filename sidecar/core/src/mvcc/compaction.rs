@@ -57,9 +57,7 @@ impl Sweeper {
         self.next = last.map(|last| Mark { sub: last.sub + 1, ..last });
         for row in writes {
             let mark = row.mark();
-            if let Some(ended) = view.old.remove(|old| old.order(row.key(), mark)) {
-                view.size_bytes = view.size_bytes.saturating_sub(cost_bytes(&ended.row));
-            }
+            view.forget_ended(row.key(), mark);
             if mark.revision < view.compacted {
                 view.log.remove(|logged| logged.0.mark().cmp(&mark));
                 if row.is_tombstone() {

@@ -70,9 +70,10 @@ struct Counts {
 /// The rows that stood at the compacted revision and were written before it, in no order worth keeping: there is
 /// one of each key.
 fn rows_before(view: &View) -> impl Iterator<Item = &Row> + Send + '_ {
-    let ended = view.old.iter().filter(|old| old.end.revision > view.compacted).map(|old| &old.row);
-    let living = view.current.iter().map(|current| &current.0);
-    ended.chain(living).filter(|row| row.mark().revision < view.compacted)
+    let keys = view.current.iter().chain(view.gone.iter());
+    let ended = keys.flat_map(|key| key.history.iter()).filter(|old| old.end.revision > view.compacted);
+    let living = view.current.iter().map(|current| &current.row);
+    ended.map(|old| &old.row).chain(living).filter(|row| row.mark().revision < view.compacted)
 }
 
 fn rows_since(view: &View) -> impl Iterator<Item = &Row> + Send + '_ {
@@ -304,9 +305,11 @@ pub(super) fn digest(view: &View) -> u64 {
         view.leases.keys(lease.id).for_each(|key| digest.bytes(key));
     }
     for current in view.current.iter() {
-        digest.bytes(current.0.as_ref());
+        digest.bytes(current.row.as_ref());
     }
-    for old in view.old.iter().filter(|old| old.end.revision > view.compacted) {
+    let keys = view.current.iter().chain(view.gone.iter());
+    let ended = keys.flat_map(|key| key.history.iter());
+    for old in ended.filter(|old| old.end.revision > view.compacted) {
         digest.number(old.end.revision);
         digest.number(i64::from(old.end.sub));
         digest.bytes(old.row.as_ref());

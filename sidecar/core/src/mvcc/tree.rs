@@ -71,6 +71,21 @@ impl<T> Tree<T> {
         None
     }
 
+    /// The same entry to be changed in place, in anything but its order. Copies the way to it where a clone shares it.
+    pub(crate) fn get_mut(&mut self, order: impl Fn(&T) -> Ordering) -> Option<&mut T>
+    where
+        T: Clone,
+    {
+        let mut node = self.root.as_mut()?;
+        loop {
+            let here = Arc::make_mut(node);
+            match here.entries.binary_search_by(&order) {
+                Ok(i) => return here.entries.get_mut(i),
+                Err(i) => node = here.children.get_mut(i)?,
+            }
+        }
+    }
+
     /// How many entries `is_below` holds for; it must hold for a prefix of the order.
     pub(crate) fn rank(&self, is_below: impl Fn(&T) -> bool) -> usize {
         let mut rank = 0;

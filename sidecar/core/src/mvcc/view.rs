@@ -1,10 +1,11 @@
 //! The state as it stood after a command: immutable to whoever holds it, cloned in O(1).
 //!
-//! Three persistent trees hold the rows. `current` has the living keys. `log` has every write since the compacted
-//! revision in the order it happened: what watchers resume from and compaction walks. `old` has what was replaced or
-//! deleted, keyed by (key, *end*), the write that ended it: a read at revision R wants the one version of a key that
-//! ends above R, the compaction of a write drops the one version that it ended, and both are one look-up.
-//! A row is shared by the trees it is in. A key that was written once is in `current` and `log` only.
+//! Persistent trees hold the rows. `current` has the living keys. `log` has every write since the compacted revision in
+//! the order it happened: what watchers resume from and compaction walks. What was replaced or deleted stands in a small
+//! tree of its key's own, by its *end*, the write that ended it: a read at revision R wants the one version that ends
+//! above R, the compaction of a write drops the one version that it ended, and a put that replaces a row keeps it
+//! without a second search among all keys. `gone` has the keys that do not live but have such a history.
+//! A row is shared by the trees it is in.
 //!
 //! Rows that a compaction has dropped may still be there until they are swept; no reader ever sees them, because
 //! every legal read is at or above the compacted revision, and they ended at or below it.
@@ -24,11 +25,14 @@ use crate::types::Revision;
 /// that even a compaction at 0 is accepted once.
 pub(super) const NEVER_COMPACTED: i64 = -1;
 
-/// A living key's row, ordered by key.
+/// A key, ordered by itself: its newest row (in [`View::gone`] a tombstone) and what stood before.
 #[derive(Clone, Debug)]
-pub(super) struct Current(pub(super) Row);
+pub(super) struct Key {
+    pub(super) row: Row,
+    pub(super) history: Tree<Superseded>,
+}
 
-/// A row that was replaced or deleted, ordered by key, then by the write that ended it.
+/// A row that was replaced or deleted, ordered by the write that ended it.
 #[derive(Clone, Debug)]
 pub(super) struct Superseded {
     pub(super) row: Row,
@@ -39,9 +43,15 @@ pub(super) struct Superseded {
 #[derive(Clone, Debug)]
 pub(super) struct Logged(pub(super) Row);
 
-impl Superseded {
-    pub(super) fn order(&self, key: &[u8], end: Mark) -> Ordering {
-        self.row.order_key(key).then_with(|| self.end.cmp(&end))
+impl Key {
+    /// The row as it stood after the revision, which must not be compacted.
+    fn row_at(&self, at: i64) -> Option<&Row> {
+        if self.row.mark().revision <= at {
+            return (!self.row.is_tombstone()).then_some(&self.row);
+        }
+        let after = Mark::start_of(at + 1);
+        let ended = self.history.iter_from(|old| old.end < after).next()?;
+        (ended.row.mark().revision <= at).then_some(&ended.row)
     }
 }
 
@@ -70,15 +80,15 @@ macro_rules! ordered_by {
     };
 }
 
-ordered_by!(Current, |a, b| a.0.order_key(b.0.key()));
-ordered_by!(Superseded, |a, b| a.order(b.row.key(), b.end));
+ordered_by!(Key, |a, b| a.row.order_key(b.row.key()));
+ordered_by!(Superseded, |a, b| a.end.cmp(&b.end));
 ordered_by!(Logged, |a, b| a.0.mark().cmp(&b.0.mark()));
 
 /// The key space's state as it stood after a command. Cloning is O(1), and a clone never changes.
 #[derive(Clone, Debug)]
 pub struct View {
-    pub(super) current: Tree<Current>,
-    pub(super) old: Tree<Superseded>,
+    pub(super) current: Tree<Key>,
+    pub(super) gone: Tree<Key>,
     pub(super) log: Tree<Logged>,
     pub(super) leases: Leases,
     pub(super) revision: i64,
@@ -90,7 +100,7 @@ impl Default for View {
     fn default() -> Self {
         Self {
             current: Tree::default(),
-            old: Tree::default(),
+            gone: Tree::default(),
             log: Tree::default(),
             leases: Leases::default(),
             revision: 1,
@@ -132,6 +142,12 @@ impl View {
         self.size_bytes
     }
 
+    /// How many superseded versions are kept.
+    #[cfg(test)]
+    pub(super) fn history_len(&self) -> usize {
+        self.current.iter().chain(self.gone.iter()).map(|key| key.history.len()).sum()
+    }
+
     /// The leases that stand.
     #[must_use]
     pub const fn leases(&self) -> &Leases {
@@ -149,18 +165,13 @@ impl View {
 
     /// The living row of the key.
     pub(super) fn row(&self, key: &[u8]) -> Option<&Row> {
-        self.current.get(|current| current.0.order_key(key)).map(|current| &current.0)
+        self.current.get(|current| current.row.order_key(key)).map(|current| &current.row)
     }
 
     /// The key's row as it stood after the revision, which must not be compacted.
     pub(crate) fn row_at(&self, key: &[u8], at: i64) -> Option<&Row> {
-        let living = self.row(key).filter(|row| row.mark().revision <= at);
-        if living.is_some() || at >= self.revision {
-            return living;
-        }
-        let after = Mark::start_of(at + 1);
-        let ended = self.old.iter_from(|old| old.order(key, after).is_lt()).next()?;
-        (ended.row.key() == key && ended.row.mark().revision <= at).then_some(&ended.row)
+        let of_key = |known: &Key| known.row.order_key(key);
+        self.current.get(of_key).or_else(|| self.gone.get(of_key))?.row_at(at)
     }
 
     /// The rows of the span as they stood after the revision, in the order of their keys: all of them counted, and
@@ -170,19 +181,17 @@ impl View {
             let row = self.row_at(key, at);
             return (row.into_iter().take(limit).collect(), usize::from(row.is_some()));
         }
-        let is_before = |current: &Current| current.0.key() < span.start();
-        let is_within = |row: &&Row| !span.ends_before(row.key());
-        let living = self.current.iter_from(is_before).map(|current| &current.0).take_while(is_within);
+        let is_before = |known: &Key| known.row.key() < span.start();
+        let is_within = |known: &&Key| !span.ends_before(known.row.key());
+        let living = self.current.iter_from(is_before).take_while(is_within);
         if at >= self.revision {
-            let past = self.current.rank(|current| is_before(current) || !span.ends_before(current.0.key()));
+            let past = self.current.rank(|current| is_before(current) || is_within(&current));
             let count = past.saturating_sub(self.current.rank(is_before));
-            return (living.take(limit).collect(), count);
+            return (living.take(limit).map(|current| &current.row).collect(), count);
         }
-        let mut rows: Vec<&Row> = living.filter(|row| row.mark().revision <= at).collect();
-        let ended = self.old.iter_from(|old| old.row.key() < span.start());
-        let stood = |old: &&Superseded| old.row.mark().revision <= at && at < old.end.revision;
-        let ended = ended.take_while(|old| !span.ends_before(old.row.key())).filter(stood);
-        rows.extend(ended.map(|old| &old.row));
+        let mut rows: Vec<&Row> = living.filter_map(|current| current.row_at(at)).collect();
+        let gone = self.gone.iter_from(is_before).take_while(is_within);
+        rows.extend(gone.filter_map(|gone| gone.row_at(at)));
         // Two sorted runs without a common key: the standard sort merges them in one pass.
         rows.sort_by(|a, b| a.key().cmp(b.key()));
         let count = rows.len();

@@ -230,14 +230,14 @@ proptest! {
             // So few commands are swept at once, so that nothing is left in `b`; nor is anything in a snapshot.
             let c = restore(&a).view();
             prop_assert_eq!(KeySpace::digest(&c), KeySpace::digest(&b));
-            prop_assert_eq!((c.log.len(), c.old.len(), c.size_bytes()), (b.log.len(), b.old.len(), b.size_bytes()));
+            prop_assert_eq!((c.log.len(), c.history_len(), c.size_bytes()), (b.log.len(), b.history_len(), b.size_bytes()));
         }
         while store.sweep(2) {}
         while swept.sweep(2) {}
         let (a, b) = (store.view(), swept.view());
-        prop_assert_eq!((a.log.len(), a.old.len(), a.size_bytes()), (b.log.len(), b.old.len(), b.size_bytes()));
+        prop_assert_eq!((a.log.len(), a.history_len(), a.size_bytes()), (b.log.len(), b.history_len(), b.size_bytes()));
         let c = restore(&a).view();
-        prop_assert_eq!((a.log.len(), a.old.len(), a.size_bytes()), (c.log.len(), c.old.len(), c.size_bytes()));
+        prop_assert_eq!((a.log.len(), a.history_len(), a.size_bytes()), (c.log.len(), c.history_len(), c.size_bytes()));
     }
 
     #[test]

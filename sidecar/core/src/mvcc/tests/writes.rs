@@ -136,12 +136,12 @@ fn compaction_drops_the_history_and_keeps_the_living() {
     store.put("gone", "value");
     store.ok(KvOp::DeleteRange(delete("gone", "")));
     let full = store.now();
-    assert_eq!((full.log.len(), full.old.len(), full.len()), (1002, 991, 10));
+    assert_eq!((full.log.len(), full.history_len(), full.len()), (1002, 991, 10));
     store.ok(compact(1003));
     while store.sweep(7) {}
     let swept = store.now();
     assert_eq!(
-        (swept.log.len(), swept.old.len(), swept.len()),
+        (swept.log.len(), swept.history_len(), swept.len()),
         (1, 0, 10),
         "only the compacted revision's write stays"
     );
@@ -169,7 +169,7 @@ fn sweep_without_a_budget_forgets_nothing() {
     store.ok(compact(5001));
     assert!(store.sweep(0), "more than one compaction sweeps at once");
     while store.sweep(100) {}
-    assert_eq!((store.now().log.len(), store.now().old.len()), (1, 0));
+    assert_eq!((store.now().log.len(), store.now().history_len()), (1, 0));
 }
 
 #[test]
