@@ -118,6 +118,7 @@ impl Lifecycle {
             cluster,
             own: own.clone(),
             nonce: self.boot_nonce,
+            boot: self.identity().boot,
             election_ticks: self.config.election_ticks,
             max_pending: MAX_PENDING,
             max_command_bytes: self.config.max_request_bytes + COMMAND_OVERHEAD_BYTES,
