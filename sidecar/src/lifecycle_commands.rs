@@ -89,8 +89,11 @@ pub enum LifecycleRefusal {
         /// Which.
         cluster: ClusterId,
     },
-    /// `Formed` is in this member's log: clients may have been served.
-    #[error("cluster {cluster:016x} is formed: it cannot be abandoned", cluster = .cluster.0)]
+    /// `Formed` is in this member's log, applied or not: clients may have been served, or may be still.
+    #[error(
+        "cluster {cluster:016x} is formed, or about to be (the entry that forms it is in this member's log): it cannot be abandoned",
+        cluster = .cluster.0
+    )]
     Formed {
         /// Which.
         cluster: ClusterId,

@@ -9,8 +9,14 @@
 
 mod cluster;
 
+use std::sync::Arc;
+
 use cluster::Cluster;
+use outrigger_core::log::{Batch, Entry, EntryKind};
+use outrigger_core::types::{BatchNumber, ClusterId, MemberId};
 use outrigger_proto::v1;
+use outrigger_storage::fs::RealFs;
+use outrigger_storage::{Wal, WalOptions};
 
 async fn founded(net: u8) -> Cluster {
     let mut cluster = Cluster::new(net, 3).await;
@@ -164,4 +170,46 @@ async fn a_member_with_a_rotten_log_says_where_and_neither_votes_nor_serves() {
     assert!(status.fault.contains(name) && status.fault.contains("4096"), "{}", status.fault);
     let other = (rotten + 1) % 3;
     cluster.put(other, "after", "v").await;
+}
+
+/// Appends what a leader would have sent, and no majority has: the entry that forms the cluster.
+fn append_formed(cluster: &Cluster, index: usize, status: &v1::StatusResponse) {
+    let (id, member) = (ClusterId(status.cluster_id), MemberId(status.member_id));
+    let options = WalOptions { segment_size_bytes: 8 << 20, must_exist: true, ..WalOptions::new(id, member) };
+    let mut log = Wal::open(Arc::new(RealFs), &cluster.dir(index), options).unwrap();
+    let entry = Entry {
+        index: log.recovered.last_index.next(),
+        term: log.recovered.hard_state.term,
+        kind: EntryKind::Normal,
+        // A membership entry (2) that holds an empty message in field 3.
+        data: vec![2, 0x1a, 0].into(),
+        context: Vec::new().into(),
+    };
+    let batch = Batch { number: BatchNumber(1), entries: vec![entry], ..Batch::default() };
+    log.writer.append(&[batch]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_forming_is_in_the_log_and_not_applied_is_not_abandoned() {
+    let mut cluster = Cluster::new(89, 3).await;
+    (0..3).for_each(|index| cluster.start(index));
+    cluster.assemble(0xA).await;
+    let before = cluster.status(1).await.unwrap();
+    (0..3).for_each(|index| cluster.kill(index));
+    append_formed(&cluster, 1, &before);
+    // Alone: nothing can be committed, so nothing more is applied.
+    cluster.start(1);
+    cluster.until(1, "a member again", |status| status.phase() == v1::Phase::Member).await;
+    for _ in 0..2 {
+        let refused = cluster.admin(1).await.unwrap().abandon(v1::AbandonRequest { cluster_id: 0xA }).await;
+        let text = refused.unwrap_err().message().to_string();
+        assert!(text.contains("in this member's log"), "{text}");
+        let after = cluster.until(1, "a member still", |status| status.cluster_id == 0xA).await;
+        assert_eq!((after.member_id, after.formed), (before.member_id, false));
+    }
+    (0..3).filter(|index| *index != 1).for_each(|index| cluster.start(index));
+    cluster.until(0, "a member again", |status| status.phase() == v1::Phase::Member).await;
+    // Whoever leads now: either it has the entry and the cluster is formed by it, or it is formed anew.
+    cluster.form(0xA).await;
+    cluster.put(1, "k", "v").await;
 }

@@ -76,8 +76,8 @@ pub enum Event {
     SnapshotSent {
         /// The peer.
         to: MemberId,
-        /// Whether the peer has it durably.
-        delivered: bool,
+        /// What became of it.
+        delivery: Delivery,
     },
     /// Messages to the peer could not be sent.
     Unreachable {
@@ -100,6 +100,17 @@ pub enum Event {
     OwnAddress(Route),
     /// Never campaign again; hand the leadership over if it is here.
     Drain,
+}
+
+/// What became of a snapshot's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The peer has it durably.
+    Delivered,
+    /// It did not arrive.
+    Broken,
+    /// The file is not there any more, or cannot be read: another one must go.
+    NoFile,
 }
 
 /// What the membership and the cluster's metadata can be asked for.

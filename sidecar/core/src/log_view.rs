@@ -246,6 +246,11 @@ impl LogView {
         std::mem::take(&mut self.fetches.borrow_mut().unsent)
     }
 
+    /// The newest snapshot is of no use: a new one is to be taken.
+    pub(crate) fn want_snapshot(&self) {
+        self.fetches.borrow_mut().snapshot_wanted = true;
+    }
+
     /// Whether a peer needs a newer snapshot than there is.
     pub(crate) fn take_snapshot_wanted(&self) -> bool {
         std::mem::take(&mut self.fetches.borrow_mut().snapshot_wanted)

@@ -12,13 +12,26 @@ use std::sync::Arc;
 use crate::applier::{ApplyItem, ApplyTask};
 use crate::configuration::Configuration;
 use crate::error::Fatal;
-use crate::log::{Entry, Recovered};
+use crate::log::{Entry, EntryKind, Recovered};
 use crate::log_view::LogView;
 use crate::membership::Membership;
 use crate::node::committed::{self, Change};
 use crate::node::{Node, NodeConfig, Start};
 use crate::snapshot::SnapshotHeader;
 use crate::types::{Index, InstallEpoch, Term};
+use crate::wire::{self, MembershipOp, Payload};
+
+/// Whether this entry, once applied, forms the cluster: a log that holds one, committed or not, must not be given up, for
+/// somebody may have committed it, or may still.
+#[must_use]
+pub fn forms(entry: &Entry) -> bool {
+    match wire::decode_payload(&entry.data) {
+        Some(Payload::Membership(command)) if entry.kind == EntryKind::Normal => {
+            matches!(command.op, Some(MembershipOp::Form(_)))
+        }
+        Some(Payload::Membership(_) | Payload::Command { .. } | Payload::Empty) | None => false,
+    }
+}
 
 /// A node that is being rebuilt from its disk.
 #[derive(Debug)]

@@ -80,6 +80,12 @@ impl SnapshotHeader {
         Bytes::from(wire.encode_to_vec())
     }
 
+    /// Whether the cluster was formed at that index.
+    #[must_use]
+    pub fn is_formed(&self) -> bool {
+        Membership::decode(&self.membership).is_some_and(|membership| membership.formed)
+    }
+
     /// Decodes, and checks that the configuration can be restored and the parts decode.
     ///
     /// # Errors

@@ -97,3 +97,12 @@ pub struct ProposalId {
     /// The proposal's number within the boot.
     pub sequence: u64,
 }
+
+/// One start of a member's process. The durable counter orders them; the nonce tells two copies of one directory apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Boot {
+    /// Grows with every start of the member, durably.
+    pub count: u64,
+    /// Drawn at the start, never 0.
+    pub nonce: u64,
+}

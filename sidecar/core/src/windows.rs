@@ -9,8 +9,11 @@ use prost::Message as _;
 
 use crate::types::{MemberId, ProposalId};
 
-/// Sequences remembered above the contiguous part. A node has at most half as many proposals pending
-/// ([`crate::node::NodeConfig::max_pending`] is held below), so a live proposal is never forgotten.
+/// Sequences remembered above the contiguous part. The node keeps at most half as many proposals pending
+/// (`node::proposals` caps [`crate::node::NodeConfig::max_pending`]), but that bounds their number, not how far apart they
+/// are: a proposal that was lost on its way may still be pending while this many later ones are applied, and then counts as
+/// a repeat although it never was one. It is not applied any more, and its caller is told that the outcome is unknown: a
+/// repeat is never answered as done.
 pub(crate) const WINDOW: usize = 32_768;
 
 /// The window of one boot of one member.

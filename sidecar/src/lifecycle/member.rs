@@ -60,7 +60,7 @@ struct Running {
 enum End {
     Told,
     Removed,
-    /// Whoever asked is answered once the log is closed and moved aside.
+    /// Whoever asked is answered once the log is closed, and either moved aside or found to be forming.
     Abandoned(oneshot::Sender<Result<(), LifecycleRefusal>>),
 }
 
@@ -96,7 +96,7 @@ impl Lifecycle {
         match end {
             End::Told => Ok(Next::Stop),
             End::Abandoned(reply) => {
-                answer(reply, self.abandon(cluster));
+                answer(reply, self.abandon_unformed(cluster).await?);
                 Ok(Next::Again)
             }
             End::Removed => {
@@ -113,15 +113,12 @@ impl Lifecycle {
         cluster: ClusterId,
         own: &Route,
     ) -> Result<Result<Recovered, RecoveryError>, LifecycleError> {
-        let options = WalOptions {
-            segment_size_bytes: self.config.wal_segment_bytes,
-            must_exist: true,
-            ..WalOptions::new(cluster, own.id)
-        };
+        let options = self.wal_options(cluster, own.id);
         let config = NodeConfig {
             cluster,
             own: own.clone(),
             nonce: self.boot_nonce,
+            boot: self.identity().boot,
             election_ticks: self.config.election_ticks,
             max_pending: MAX_PENDING,
             max_command_bytes: self.config.max_request_bytes + COMMAND_OVERHEAD_BYTES,
@@ -131,6 +128,27 @@ impl Lifecycle {
         };
         let (fs, path) = (Arc::clone(&self.fs), self.path());
         Ok(tokio::task::spawn_blocking(move || recovery::recover(fs, &path, options, config)).await?)
+    }
+
+    fn wal_options(&self, cluster: ClusterId, member: MemberId) -> WalOptions {
+        let segment_size_bytes = self.config.wal_segment_bytes;
+        WalOptions { segment_size_bytes, must_exist: true, ..WalOptions::new(cluster, member) }
+    }
+
+    /// Gives the cluster up, unless its log is forming. Only now, with node and log closed: what the node has *applied*
+    /// says nothing of an entry that is on its way, and while it runs another may come.
+    async fn abandon_unformed(
+        &self,
+        cluster: ClusterId,
+    ) -> Result<Result<(), LifecycleRefusal>, LifecycleError> {
+        let options = self.wal_options(cluster, self.identity().member);
+        let (fs, path) = (Arc::clone(&self.fs), self.path());
+        let forming = tokio::task::spawn_blocking(move || recovery::is_forming(fs, &path, options)).await?;
+        Ok(match forming {
+            Ok(false) => self.abandon(cluster),
+            Ok(true) => Err(LifecycleRefusal::Formed { cluster }),
+            Err(error) => Err(super::refusal(error)),
+        })
     }
 
     fn start(&self, cluster: ClusterId, own: Route, recovered: Recovered) -> Result<Running, LifecycleError> {
@@ -278,6 +296,7 @@ impl Lifecycle {
                 None
             }
             LifecycleCommand::Abandon { reply, .. } => {
+                // Without stopping anything, where it is plain. What is not plain is looked at once all is closed.
                 if running.handle.status().formed {
                     answer(reply, Err(LifecycleRefusal::Formed { cluster }));
                     return None;

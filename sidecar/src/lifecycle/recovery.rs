@@ -10,7 +10,7 @@ use outrigger_core::error::Fatal;
 use outrigger_core::log::Seed;
 use outrigger_core::mvcc::KeySpace;
 use outrigger_core::node::{Node, NodeConfig};
-use outrigger_core::replay::Replay;
+use outrigger_core::replay::{Replay, forms};
 use outrigger_core::types::Index;
 use outrigger_storage::fs::FileSystem;
 use outrigger_storage::snapshot_store::SnapshotStore;
@@ -107,4 +107,81 @@ pub(super) fn recover(
     }
     let node = replay.into_node(tail)?;
     Ok(Recovered { node, applier, writer: opened.writer, reader: opened.reader, store, seeds })
+}
+
+/// Whether the log (or the snapshot that it stands on) has the entry that forms the cluster, applied or not. The log must
+/// be closed: then nothing can come in behind what is seen here. Blocks.
+///
+/// # Errors
+/// [`RecoveryError`]: nobody knows what is in the log.
+pub(super) fn is_forming(
+    fs: Arc<dyn FileSystem>,
+    dir: &Path,
+    options: WalOptions,
+) -> Result<bool, RecoveryError> {
+    let cluster = options.cluster;
+    let opened = Wal::open(Arc::clone(&fs), dir, options)?;
+    if let Some(mark) = &opened.recovered.snapshot {
+        let snapshots = Snapshots::new(SnapshotStore::new(fs, dir, cluster));
+        if snapshots.header(mark.into())?.is_formed() {
+            return Ok(true);
+        }
+    }
+    let (mut next, end) = (opened.recovered.first_index, opened.recovered.last_index.next());
+    while next < end {
+        let entries = opened.reader.read(next..end, CHUNK_BYTES)?;
+        let Some(last) = entries.last() else { return Err(RecoveryError::Gap { first: next, end }) };
+        next = last.index.next();
+        if entries.iter().any(forms) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use outrigger_core::log::{Batch, Entry, EntryKind};
+    use outrigger_core::membership::{RosterEntry, Route};
+    use outrigger_core::types::{BatchNumber, ClusterId, MemberId, Term};
+    use outrigger_storage::fs::RealFs;
+
+    use super::super::founding::{Ground, found};
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId(0xC1);
+    const MEMBER: MemberId = MemberId(5);
+    /// A membership entry (2) that holds an empty message in field 3: `Formed`.
+    const FORMED: &[u8] = &[2, 0x1a, 0];
+
+    fn options() -> WalOptions {
+        WalOptions { segment_size_bytes: 8 << 20, must_exist: true, ..WalOptions::new(CLUSTER, MEMBER) }
+    }
+
+    fn entry(index: u64, term: u64, data: &'static [u8]) -> Entry {
+        let (index, data, context) = (Index(index), Bytes::from_static(data), Bytes::new());
+        Entry { index, term: Term(term), kind: EntryKind::Normal, data, context }
+    }
+
+    #[test]
+    fn a_log_is_forming_while_it_holds_the_entry_whether_it_is_applied_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+        let own = Route { id: MEMBER, name: "orders-0".to_string(), ..Route::default() };
+        let roster = [RosterEntry { name: own.name.clone(), learner: false }];
+        let (fs, path, segment_size_bytes) = (&fs, dir.path(), options().segment_size_bytes);
+        let ground = Ground { fs, dir: path, cluster: CLUSTER, member: MEMBER, segment_size_bytes };
+        found(ground, &own, &roster, &[]).unwrap();
+        let forming = || is_forming(Arc::clone(fs), path, options()).unwrap();
+        assert!(!forming(), "just founded");
+        let append = |entries: Vec<Entry>| {
+            let mut log = Wal::open(Arc::clone(fs), path, options()).unwrap();
+            log.writer.append(&[Batch { number: BatchNumber(1), entries, ..Batch::default() }]).unwrap();
+        };
+        append(vec![entry(2, 2, b""), entry(3, 2, FORMED), entry(4, 2, b"")]);
+        assert!(forming(), "appended and nowhere committed");
+        append(vec![entry(3, 3, b"")]);
+        assert!(!forming(), "overwritten by a leader that does not have it");
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outrigger_core::effects::SendSnapshot;
-use outrigger_core::event::Event;
+use outrigger_core::event::{Delivery, Event};
 use outrigger_core::types::{Index, MemberId, Term};
 use outrigger_proto::v1::peer_client::PeerClient;
 use outrigger_proto::v1::{SnapshotChunk, SnapshotOffsetRequest, SnapshotTarget};
@@ -83,13 +83,28 @@ impl SnapshotSender {
                 Ok(()) => tracing::info!(peer = %to, index = %job.send.header.index, "snapshot delivered"),
                 Err(error) => tracing::warn!(peer = %to, %error, "snapshot was not delivered"),
             }
-            let report = Event::SnapshotSent { to, delivered: outcome.is_ok() };
+            let report = Event::SnapshotSent { to, delivery: delivery_of(&outcome) };
             // The node may be gone; then nobody needs the report.
             drop(job.local.node.notify(report).await);
         });
         if let Some(older) = self.active.insert(to, task.abort_handle()) {
             older.abort();
         }
+    }
+}
+
+/// Whether the same file may be tried again: an end of the network's, or of the peer's, says nothing about it.
+fn delivery_of(outcome: &Result<(), TransferError>) -> Delivery {
+    match outcome {
+        Ok(()) => Delivery::Delivered,
+        Err(TransferError::Snapshot(SnapshotError::Stopping(_))) => Delivery::Broken,
+        Err(TransferError::Snapshot(_)) => Delivery::NoFile,
+        Err(
+            TransferError::NoAddress
+            | TransferError::Dial(_)
+            | TransferError::Refused(_)
+            | TransferError::Stalled,
+        ) => Delivery::Broken,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outrigger_core::effects::MessageClass;
-use outrigger_core::event::Event;
+use outrigger_core::event::{Delivery, Event};
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::{Index, Term};
 use outrigger_proto::v1::peer_client::PeerClient;
@@ -358,9 +358,9 @@ async fn a_follower_that_dies_deposes_nobody() {
     assert!(failures.last.unwrap().0.contains("refused"));
 }
 
-fn sent(event: Event) -> Option<bool> {
+fn sent(event: Event) -> Option<Delivery> {
     match event {
-        Event::SnapshotSent { delivered, .. } => Some(delivered),
+        Event::SnapshotSent { delivery, .. } => Some(delivery),
         _ => None,
     }
 }
@@ -407,7 +407,7 @@ async fn a_snapshot_is_durable_before_its_message_reaches_the_node() {
         .await;
     assert_eq!(header, snapshot.header);
     assert_eq!(receiver.until(peer_bytes).await, "announce");
-    assert!(sender.until(sent).await, "delivered");
+    assert_eq!(sender.until(sent).await, Delivery::Delivered);
     let there = receiving.open(header.index, header.term).await.unwrap();
     assert_eq!(there.transfer(), file.transfer());
 }
@@ -421,8 +421,10 @@ async fn a_snapshot_that_cannot_be_sent_is_reported_too() {
     let mut sender = Member::new(1, at, 11);
     let mut transport = sender.transport_with(sending);
     transport.send_snapshot(snapshot.clone());
-    assert!(!sender.until(sent).await, "nobody knows the peer's address");
+    assert_eq!(sender.until(sent).await, Delivery::Broken, "nobody knows the peer's address");
+    let peer = Route { id: MemberId(2), address: at.to_string(), ..Route::default() };
+    transport.set_routes(std::slice::from_ref(&peer));
     let gone = outrigger_core::snapshot::SnapshotHeader { index: Index(9), ..snapshot.header.clone() };
     transport.send_snapshot(outrigger_core::effects::SendSnapshot { header: gone, ..snapshot });
-    assert!(!sender.until(sent).await, "there is no such file");
+    assert_eq!(sender.until(sent).await, Delivery::NoFile, "there is no such file");
 }

@@ -147,6 +147,11 @@ impl Cluster {
     /// Founds on member 0 and forms, as the operator does.
     pub async fn found(&self, cluster_id: u64) {
         self.assemble(cluster_id).await;
+        self.form(cluster_id).await;
+    }
+
+    /// Forms through member 0, and waits until everybody has applied it.
+    pub async fn form(&self, cluster_id: u64) {
         let started = Instant::now();
         loop {
             let formed = self.admin(0).await.unwrap().form(v1::FormRequest { cluster_id }).await;

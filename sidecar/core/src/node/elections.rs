@@ -135,15 +135,19 @@ impl Node {
             return;
         }
         self.leadership.last_report = (leader, current, self.leadership.ticks);
-        let report = || PeerOp::Report(ReportWire { durable_configuration_index: current.0 });
         if leader != MemberId(0) {
-            self.send(leader, report());
+            self.report_to(leader);
         } else if stale {
             let (_, routes) = self.routes();
             for route in routes {
-                self.send(route.id, report());
+                self.report_to(route.id);
             }
         }
+    }
+
+    pub(super) fn report_to(&mut self, to: MemberId) {
+        let durable_configuration_index = self.durability.durable_configuration.0;
+        self.send(to, PeerOp::Report(ReportWire { durable_configuration_index }));
     }
 
     /// This member's address is not what the log's map says: announces itself until it is.

@@ -8,6 +8,7 @@
 //! applier runs beside).
 
 mod admin;
+mod boots;
 pub(crate) mod committed;
 mod elections;
 mod peer;
@@ -49,8 +50,10 @@ pub struct NodeConfig {
     pub cluster: ClusterId,
     /// This member: id, name, address, address version, software version.
     pub own: Route,
-    /// Drawn anew at each start: requests of an earlier boot must not be taken for this one's.
+    /// Drawn anew at each start, never 0: requests of an earlier boot must not be taken for this one's.
     pub nonce: u64,
+    /// Counted durably, one more at each start: orders the boots for the peers.
+    pub boot: u64,
     /// Ticks of silence until an election; one tick is one heartbeat interval.
     pub election_ticks: u32,
     /// Proposals, and reads, that may be pending before `TooManyRequests`.
@@ -150,6 +153,7 @@ pub struct Node {
     applying: Applying,
     proposals: proposals::Proposals,
     foreign: Vec<peer::ForeignProposals>,
+    boots: boots::Boots,
     reads: reads::Reads,
     admin: admin::Admin,
     /// The last membership change that was put into the log.
@@ -215,6 +219,7 @@ impl Node {
             leadership,
             applying,
             foreign: Vec::new(),
+            boots: boots::Boots::default(),
             change_index: Index(0),
             broadcast_commit: 0,
             removed: false,
@@ -237,7 +242,7 @@ impl Node {
             Event::Fetched { fetch, entries } => self.fetched(fetch, entries),
             Event::SnapshotTaken { header, size_bytes } => self.snapshot_taken(header, size_bytes),
             Event::SnapshotReceived { header } => self.applying.received = Some((header.index, header.term)),
-            Event::SnapshotSent { to, delivered } => self.snapshot_sent(to, delivered),
+            Event::SnapshotSent { to, delivery } => self.snapshot_sent(to, delivery),
             Event::Unreachable { peer } => self.raw.report_unreachable(peer.0),
             Event::LeaderGone { term } => self.leader_gone(term),
             Event::CampaignDue { term } => self.campaign_due(term),
@@ -300,7 +305,7 @@ impl Node {
     }
 
     fn send(&mut self, to: MemberId, op: PeerOp) {
-        let bytes = wire::encode_core(op);
+        let bytes = wire::encode_core(&self.envelope(to), op);
         self.out.messages.push(Outgoing { to, class: MessageClass::Forward, bytes });
     }
 
@@ -388,6 +393,8 @@ impl Node {
         if route.id == self.config.own.id {
             return;
         }
+        // Whoever met this boot must hear of it from this node too: a leader starts over with a follower that restarted.
+        self.report_to(route.id);
         let newer = self.overlay.get(&route.id).is_none_or(|known| *known != route);
         if newer {
             self.overlay.insert(route.id, route);

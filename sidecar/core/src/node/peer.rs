@@ -12,16 +12,17 @@ use crate::convert;
 use crate::effects::MessageClass;
 use crate::error::Refusal;
 use crate::node::Node;
+use crate::node::proposals::{Attempt, Refused};
 use crate::node::reads::Origin;
 use crate::snapshot::SnapshotHeader;
-use crate::types::{Index, MemberId, Term};
+use crate::types::{Index, MemberId, ProposalId, Term};
 use crate::wire::{self, ForwardRefusedWire, FromPeer, Payload, PeerOp, ReadResultWire, RemovedWire};
 
 /// Proposals that a follower forwarded, to be proposed at the next flush.
 #[derive(Debug)]
 pub(crate) struct ForeignProposals {
     pub(crate) from: MemberId,
-    pub(crate) term: Term,
+    pub(crate) attempt: Attempt,
     pub(crate) entries: Vec<Bytes>,
 }
 
@@ -41,11 +42,14 @@ impl Node {
             self.tell_removed(from);
             return;
         }
-        match wire::decode_peer(bytes) {
-            Some(FromPeer::Raft(message)) => self.step(from, *message),
-            Some(FromPeer::Core(op)) => self.core_message(from, *op),
-            // Garbage of an admitted peer: a newer version's, or a fault on its side. Nothing of it can be used.
-            None => {}
+        // Garbage of an admitted peer: a newer version's, or a fault on its side. Nothing of it can be used.
+        let Some((envelope, message)) = wire::decode_peer(bytes) else { return };
+        if !self.note_boot(from, envelope.from) {
+            return;
+        }
+        match message {
+            FromPeer::Raft(message) => self.step(from, *message, envelope.to_nonce == self.config.nonce),
+            FromPeer::Core(op) => self.core_message(from, *op),
         }
     }
 
@@ -57,7 +61,15 @@ impl Node {
         }
     }
 
-    fn step(&mut self, from: MemberId, message: Message) {
+    /// `is_for_this_boot`: the sender knew that it speaks to this boot, and not to one before it.
+    fn step(&mut self, from: MemberId, mut message: Message, is_for_this_boot: bool) {
+        let last = self.raw.raft.raft_log.last_index();
+        if message.get_msg_type() == MessageType::MsgHeartbeat && (!is_for_this_boot || message.commit > last)
+        {
+            // Its commit index says what an earlier boot had: this one's log may be shorter (raft-rs panics), or may
+            // hold other entries there. That the leader lives is true all the same, and the answer tells it who is here.
+            message.commit = 0;
+        }
         if !self.is_acceptable(from, &message) {
             return;
         }
@@ -84,7 +96,8 @@ impl Node {
         let committed = self.raw.raft.raft_log.committed;
         match message.get_msg_type() {
             MessageType::MsgAppend => self.is_acceptable_append(message, committed),
-            MessageType::MsgHeartbeat => message.commit <= last,
+            // Its commit index was dealt with before.
+            MessageType::MsgHeartbeat => true,
             MessageType::MsgSnapshot => self.is_acceptable_snapshot(message),
             MessageType::MsgAppendResponse => message.index <= last && message.commit <= last,
             MessageType::MsgHeartbeatResponse => message.commit <= last,
@@ -138,12 +151,13 @@ impl Node {
 
     fn core_message(&mut self, from: MemberId, op: PeerOp) {
         match op {
-            PeerOp::Forward(wire::ForwardWire { term, entries }) => self.forwarded(from, Term(term), entries),
-            PeerOp::ForwardRefused(ForwardRefusedWire { sequences, refusal }) => {
-                for (id, refusal) in self.proposals.refused(&sequences, &wire::refusal_from_wire(&refusal)) {
-                    self.reply_proposal(id, refusal);
+            PeerOp::Forward(wire::ForwardWire { term, entries, attempt: number }) => {
+                // raft-rs panics on a proposal without entries.
+                if !entries.is_empty() && self.boots.is_new_forward(from, number) {
+                    self.forwarded(from, Attempt { term: Term(term), number }, entries);
                 }
             }
+            PeerOp::ForwardRefused(wire) => self.forward_refused(&wire),
             PeerOp::Read(wire::ReadWire { batch }) => self.forwarded_read(from, batch),
             PeerOp::ReadResult(ReadResultWire { batch, index, refusal }) => {
                 // Accepted only when asked for: the batch's number is this boot's and under way, its leader the sender.
@@ -173,29 +187,43 @@ impl Node {
         }
     }
 
-    fn forwarded(&mut self, from: MemberId, term: Term, entries: Vec<Bytes>) {
-        if entries.is_empty() {
-            // raft-rs panics on a proposal without entries.
-            return;
+    fn forward_refused(&mut self, wire: &ForwardRefusedWire) {
+        let attempt = Attempt { term: Term(wire.term), number: wire.attempt };
+        let refused = Refused { nonce: wire.nonce, attempt, sequences: &wire.sequences };
+        for (id, refusal) in self.proposals.refused(refused, &wire::refusal_from_wire(&wire.refusal)) {
+            self.reply_proposal(id, refusal);
         }
+    }
+
+    fn forwarded(&mut self, from: MemberId, attempt: Attempt, entries: Vec<Bytes>) {
+        let foreign = ForeignProposals { from, attempt, entries };
         let limit_bytes = self.config.max_command_bytes + wire::COMMAND_HEADER;
-        if let Some(data) = entries.iter().find(|data| data.len() > limit_bytes) {
+        if let Some(data) = foreign.entries.iter().find(|data| data.len() > limit_bytes) {
             let refusal = Refusal::TooLarge { size_bytes: data.len(), limit_bytes };
-            self.refuse_foreign(from, &entries, &refusal);
+            self.refuse_foreign(&foreign, &refusal);
             return;
         }
         let waiting: usize = self.foreign.iter().map(|foreign| foreign.entries.len()).sum();
-        if waiting + entries.len() > MAX_FOREIGN {
-            self.refuse_foreign(from, &entries, &Refusal::TooManyRequests);
+        if waiting + foreign.entries.len() > MAX_FOREIGN {
+            self.refuse_foreign(&foreign, &Refusal::TooManyRequests);
             return;
         }
-        self.foreign.push(ForeignProposals { from, term, entries });
+        self.foreign.push(foreign);
     }
 
-    pub(super) fn refuse_foreign(&mut self, to: MemberId, entries: &[Bytes], refusal: &Refusal) {
-        let sequences = entries.iter().filter_map(|data| sequence_of(to, data)).collect();
-        let refusal = wire::refusal_to_wire(refusal);
-        self.send(to, PeerOp::ForwardRefused(ForwardRefusedWire { sequences, refusal }));
+    fn refuse_foreign(&mut self, foreign: &ForeignProposals, refusal: &Refusal) {
+        let ids: Vec<ProposalId> =
+            foreign.entries.iter().filter_map(|data| id_of(foreign.from, data)).collect();
+        // A forward is of one boot, and its proposals say of which.
+        let Some(nonce) = ids.first().map(|id| id.nonce) else { return };
+        let refused = ForwardRefusedWire {
+            sequences: ids.iter().map(|id| id.sequence).collect(),
+            refusal: wire::refusal_to_wire(refusal),
+            term: foreign.attempt.term.0,
+            nonce,
+            attempt: foreign.attempt.number,
+        };
+        self.send(foreign.from, PeerOp::ForwardRefused(refused));
     }
 
     fn forwarded_read(&mut self, from: MemberId, batch: u64) {
@@ -218,35 +246,39 @@ impl Node {
         let term = self.term();
         let foreign = std::mem::take(&mut self.foreign);
         if !self.is_leader() {
-            for ForeignProposals { from, entries, .. } in foreign {
-                self.refuse_foreign(from, &entries, &Refusal::LeaderChanged);
+            for foreign in &foreign {
+                self.refuse_foreign(foreign, &Refusal::LeaderChanged);
             }
             if let Some(leader) = self.leader()
                 && self.proposals.has_queued()
             {
-                let entries = self.proposals.take_queued(term);
+                let (attempt, entries) = self.proposals.take_queued(term);
                 if entries.is_empty() {
                     return;
                 }
-                self.send(leader, PeerOp::Forward(wire::ForwardWire { term: term.0, entries }));
+                let attempt = attempt.number;
+                self.send(leader, PeerOp::Forward(wire::ForwardWire { term: term.0, entries, attempt }));
             }
             return;
         }
-        for ForeignProposals { from, term: sent, entries } in foreign {
-            let own = entries.iter().all(|data| sequence_of(from, data).is_some());
-            if sent != term || !own {
-                self.refuse_foreign(from, &entries, &Refusal::LeaderChanged);
-            } else if let Err(refusal) = self.append(&entries) {
-                self.refuse_foreign(from, &entries, &refusal);
+        for foreign in foreign {
+            let own = foreign.entries.iter().all(|data| id_of(foreign.from, data).is_some());
+            if foreign.attempt.term != term || !own {
+                self.refuse_foreign(&foreign, &Refusal::LeaderChanged);
+            } else if let Err(refusal) = self.append(&foreign.entries) {
+                self.refuse_foreign(&foreign, &refusal);
             }
         }
-        let own = self.proposals.take_queued(term);
+        let (attempt, own) = self.proposals.take_queued(term);
         if !own.is_empty()
             && let Err(refusal) = self.append(&own)
         {
             let id = self.config.own.id;
-            let sequences: Vec<u64> = own.iter().filter_map(|data| sequence_of(id, data)).collect();
-            for (id, refusal) in self.proposals.refused(&sequences, &refusal) {
+            let ids: Vec<ProposalId> = own.iter().filter_map(|data| id_of(id, data)).collect();
+            let sequences: Vec<u64> = ids.iter().map(|id| id.sequence).collect();
+            let nonce = ids.first().map_or(0, |id| id.nonce);
+            let refused = Refused { nonce, attempt, sequences: &sequences };
+            for (id, refusal) in self.proposals.refused(refused, &refusal) {
                 self.reply_proposal(id, refusal);
             }
         }
@@ -270,10 +302,10 @@ impl Node {
     }
 }
 
-/// The sequence of a forwarded proposal, if it is one of that member.
-fn sequence_of(member: MemberId, data: &Bytes) -> Option<u64> {
+/// The id of a forwarded proposal, if it is one of that member.
+fn id_of(member: MemberId, data: &Bytes) -> Option<ProposalId> {
     match wire::decode_payload(data) {
-        Some(Payload::Command { id, .. }) if id.member == member => Some(id.sequence),
+        Some(Payload::Command { id, .. }) if id.member == member => Some(id),
         Some(Payload::Command { .. } | Payload::Membership(_) | Payload::Empty) | None => None,
     }
 }

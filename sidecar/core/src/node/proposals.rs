@@ -5,6 +5,9 @@
 //! and terms in the log never fall. Once an entry of a later term is applied, an unanswered proposal of an earlier one
 //! is in no log that can still win, so it may be proposed again under the same id.
 //!
+//! A refusal is the one *definite* failure, so it counts only for the very attempt that it refuses: the same proposal may
+//! have been handed over again since, and be on its way to a commit.
+//!
 //! May import: `types`, `error`, `wire`. Deliberately absent: raft; `node` decides where a proposal goes.
 
 use std::collections::BTreeMap;
@@ -21,8 +24,25 @@ struct Pending {
     /// The entry's data, kept to be sent again.
     data: Bytes,
     deadline: u64,
-    /// In which term it was handed to a leader; `None` while it waits for one.
-    sent: Option<Term>,
+    /// When it was handed to a leader last; `None` while it waits for one.
+    sent: Option<Attempt>,
+}
+
+/// One handing over of proposals to a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// The term in which it was made; an entry of another term is never made of it.
+    pub(crate) term: Term,
+    /// Counted from 1 within the boot.
+    pub(crate) number: u64,
+}
+
+/// Who refused what: proposals of the boot with this nonce, as they were handed over in this attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused<'a> {
+    pub(crate) nonce: u64,
+    pub(crate) attempt: Attempt,
+    pub(crate) sequences: &'a [u64],
 }
 
 /// See the module.
@@ -33,13 +53,20 @@ pub(crate) struct Proposals {
     queued: Vec<u64>,
     /// Refused for want of a leader: queued again at the next tick, so that two members never toss them to and fro.
     deferred: Vec<u64>,
+    attempts: u64,
     max_pending: usize,
 }
 
 impl Proposals {
     pub(crate) fn new(max_pending: usize) -> Self {
         let max_pending = max_pending.min(crate::windows::WINDOW / 2);
-        Self { by_sequence: BTreeMap::new(), queued: Vec::new(), deferred: Vec::new(), max_pending }
+        Self {
+            by_sequence: BTreeMap::new(),
+            queued: Vec::new(),
+            deferred: Vec::new(),
+            attempts: 0,
+            max_pending,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,31 +90,37 @@ impl Proposals {
         Ok(())
     }
 
-    /// Everything that waits for a leader, marked as handed over in this term.
-    pub(crate) fn take_queued(&mut self, term: Term) -> Vec<Bytes> {
+    /// Everything that waits for a leader, marked as handed over in this term, and the attempt that this is.
+    pub(crate) fn take_queued(&mut self, term: Term) -> (Attempt, Vec<Bytes>) {
         let queued = std::mem::take(&mut self.queued);
+        self.attempts += 1;
+        let attempt = Attempt { term, number: self.attempts };
         let mut data = Vec::with_capacity(queued.len());
         for sequence in queued {
             if let Some(pending) = self.by_sequence.get_mut(&sequence) {
-                pending.sent = Some(term);
+                pending.sent = Some(attempt);
                 data.push(pending.data.clone());
             }
         }
-        data
+        (attempt, data)
     }
 
-    /// A leader refused these without proposing them: later again, or over.
-    pub(crate) fn refused(&mut self, sequences: &[u64], refusal: &Refusal) -> Vec<(ProposalId, Refusal)> {
+    /// A leader refused these without proposing them: later again, or over. What is not of this boot, or was handed over
+    /// again since, is none of the refusal's business.
+    pub(crate) fn refused(&mut self, refused: Refused<'_>, refusal: &Refusal) -> Vec<(ProposalId, Refusal)> {
         let again = matches!(refusal, Refusal::LeaderChanged | Refusal::NoLeader);
         let mut over = Vec::new();
-        for sequence in sequences {
+        for sequence in refused.sequences {
+            let Some(pending) = self.by_sequence.get_mut(sequence) else { continue };
+            if pending.id.nonce != refused.nonce || pending.sent != Some(refused.attempt) {
+                continue;
+            }
             if again {
-                if let Some(pending) = self.by_sequence.get_mut(sequence) {
-                    pending.sent = None;
-                    self.deferred.push(*sequence);
-                }
-            } else if let Some(pending) = self.by_sequence.remove(sequence) {
+                pending.sent = None;
+                self.deferred.push(*sequence);
+            } else {
                 over.push((pending.id, refusal.clone()));
+                self.by_sequence.remove(sequence);
             }
         }
         over
@@ -96,7 +129,7 @@ impl Proposals {
     /// An entry of `term` is applied: what was handed over in an earlier one is lost, and is queued again.
     pub(crate) fn term_applied(&mut self, term: Term) {
         for (sequence, pending) in &mut self.by_sequence {
-            if pending.sent.is_some_and(|sent| sent < term) {
+            if pending.sent.is_some_and(|sent| sent.term < term) {
                 pending.sent = None;
                 self.queued.push(*sequence);
             }
@@ -162,13 +195,53 @@ mod tests {
     #[test]
     fn only_what_was_sent_in_an_earlier_term_is_proposed_again() {
         let mut proposals = proposals();
-        assert_eq!(proposals.take_queued(Term(4)).len(), 3);
+        assert_eq!(proposals.take_queued(Term(4)).1.len(), 3);
         proposals.insert(id(2, 4), vec![4], 10).unwrap();
-        assert_eq!(proposals.take_queued(Term(5)).len(), 1);
+        assert_eq!(proposals.take_queued(Term(5)).1.len(), 1);
         proposals.term_applied(Term(4));
         assert!(!proposals.has_queued());
         proposals.term_applied(Term(5));
-        assert_eq!(proposals.take_queued(Term(5)).len(), 3);
+        assert_eq!(proposals.take_queued(Term(5)).1.len(), 3);
+    }
+
+    #[test]
+    fn a_refusal_counts_for_the_very_attempt_that_it_names_and_for_no_other() {
+        let mut proposals = proposals();
+        let (first, _) = proposals.take_queued(Term(4));
+        proposals.term_applied(Term(5));
+        let (second, sent) = proposals.take_queued(Term(5));
+        assert_eq!(sent.len(), 3);
+        let named = |nonce, attempt| Refused { nonce, attempt, sequences: &[1] };
+        let stale = [
+            named(5, first),
+            named(6, second),
+            named(5, Attempt { term: Term(4), ..second }),
+            named(5, Attempt { number: first.number, ..second }),
+        ];
+        for refused in stale {
+            for refusal in [Refusal::TooManyRequests, Refusal::LeaderChanged] {
+                assert!(proposals.refused(refused, &refusal).is_empty(), "{refused:?}");
+            }
+        }
+        assert!(proposals.tick(0).is_empty() && !proposals.has_queued(), "nothing is sent again either");
+        let over = vec![(id(2, 1), Refusal::TooManyRequests)];
+        assert_eq!(proposals.refused(named(5, second), &Refusal::TooManyRequests), over);
+        assert!(proposals.refused(named(5, second), &Refusal::TooManyRequests).is_empty(), "once");
+    }
+
+    #[test]
+    fn a_repeated_refusal_queues_once() {
+        let mut proposals = proposals();
+        let (attempt, _) = proposals.take_queued(Term(4));
+        let refused = Refused { nonce: 5, attempt, sequences: &[1, 2] };
+        for _ in 0..2 {
+            assert!(proposals.refused(refused, &Refusal::LeaderChanged).is_empty());
+        }
+        proposals.tick(0);
+        assert_eq!(proposals.take_queued(Term(4)).1.len(), 2);
+        proposals.refused(refused, &Refusal::LeaderChanged);
+        proposals.tick(0);
+        assert!(!proposals.has_queued(), "it speaks of the attempt before");
     }
 
     #[test]

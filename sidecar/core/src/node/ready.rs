@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raft::eraftpb;
 use raft::{SnapshotStatus, StateRole};
 
@@ -17,6 +18,7 @@ use crate::applier::{ApplyItem, ApplyKind, ApplyTask};
 use crate::convert;
 use crate::effects::{Outgoing, SendSnapshot};
 use crate::error::{Fatal, Refusal};
+use crate::event::Delivery;
 use crate::log::{Batch, ConfState, Entry, SnapshotKind, SnapshotMark};
 use crate::membership::Membership;
 use crate::node::committed::Change;
@@ -200,17 +202,28 @@ impl Node {
         let mut outgoing = Vec::with_capacity(messages.len());
         for message in messages {
             let to = MemberId(message.to);
-            let bytes = wire::encode_raft(&message);
+            let bytes = wire::encode_raft(&self.envelope(to), &message);
             if message.get_msg_type() == eraftpb::MessageType::MsgSnapshot {
-                if let Some(header) = self.raw.store().snapshot_header().cloned() {
-                    self.applying.streams.insert(to, header.index);
-                    self.out.send_snapshots.push(SendSnapshot { to, header, message: bytes });
-                }
+                self.send_snapshot(to, &message, bytes);
             } else {
                 outgoing.push(Outgoing { to, class: class_of(&message), bytes });
             }
         }
         outgoing
+    }
+
+    /// The file is the one that the message announces, never simply the newest: a snapshot may have been taken since the
+    /// message was made, and the receiver takes no message without its own file.
+    fn send_snapshot(&mut self, to: MemberId, message: &eraftpb::Message, bytes: Bytes) {
+        let data = message.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.data);
+        match SnapshotHeader::decode(data) {
+            Ok(header) => {
+                self.applying.streams.insert(to, header.index);
+                self.out.send_snapshots.push(SendSnapshot { to, header, message: bytes });
+            }
+            // This member wrote it, so that it decodes; but raft-rs waits for ever for a stream that nobody reports.
+            Err(_) => self.raw.report_snapshot(to.0, SnapshotStatus::Failure),
+        }
     }
 
     /// A snapshot from the leader replaces everything. Its file is durable already; the mark goes with this batch.
@@ -350,9 +363,17 @@ impl Node {
         }
     }
 
-    pub(super) fn snapshot_sent(&mut self, to: MemberId, delivered: bool) {
-        self.applying.streams.remove(&to);
-        let status = if delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+    pub(super) fn snapshot_sent(&mut self, to: MemberId, delivery: Delivery) {
+        let index = self.applying.streams.remove(&to);
+        let newest = self.raw.store().snapshot_header().map(|header| header.index);
+        if delivery == Delivery::NoFile && index == newest {
+            // An older file is gone because there is a newer one, and that one goes next; but the newest must be replaced.
+            self.raw.store().want_snapshot();
+        }
+        let status = match delivery {
+            Delivery::Delivered => SnapshotStatus::Finish,
+            Delivery::Broken | Delivery::NoFile => SnapshotStatus::Failure,
+        };
         self.raw.report_snapshot(to.0, status);
     }
 

@@ -1,19 +1,22 @@
 //! A small cluster of nodes in one thread: every effect is carried out by hand, so that each test owns the order of
 //! persistence, delivery and time. The large simulator lives elsewhere; these are the rules one by one.
 
+mod safety;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use super::*;
 use crate::applier::{Applier, ApplyTask};
-use crate::event::{AdminReply, AdminRequest};
+use crate::event::{AdminReply, AdminRequest, Delivery};
 use crate::log::{Batch, Entry, Recovered, SnapshotKind, SnapshotMark};
 use crate::membership::RosterEntry;
 use crate::replay::Replay;
 use crate::snapshot::{SnapshotHeader, founding_header};
 use crate::state_machine::{ChunkSource, Output, RestoreError, StateMachine};
-use crate::types::AdminId;
+use crate::types::{AdminId, Boot};
+use crate::wire::Envelope;
 
 const CLUSTER: ClusterId = ClusterId(77);
 
@@ -53,6 +56,7 @@ struct Disk {
     entries: BTreeMap<Index, Entry>,
     mark: Option<SnapshotMark>,
     files: BTreeMap<Index, (SnapshotHeader, Journal)>,
+    boots: u64,
 }
 
 impl Disk {
@@ -68,6 +72,15 @@ impl Disk {
             self.entries.insert(entry.index, entry.clone());
         }
         self.hard_state = batch.hard_state.unwrap_or(self.hard_state);
+    }
+
+    /// The last entries rot: the log ends before them, as if they had never been written.
+    fn rot(&mut self, entries: usize) {
+        for _ in 0..entries {
+            self.entries.pop_last().unwrap();
+        }
+        let last = self.entries.keys().next_back().copied().unwrap();
+        self.hard_state.commit = self.hard_state.commit.min(last);
     }
 
     fn recovered(&self) -> Recovered {
@@ -104,6 +117,11 @@ struct Member {
     removed: bool,
 }
 
+/// What a test puts around a message that it forges: as this member would to that one.
+fn forged_envelope(cluster: &Cluster, from: u64, to: u64) -> Envelope {
+    cluster.members[&MemberId(from)].node.envelope(MemberId(to))
+}
+
 struct Cluster {
     members: BTreeMap<MemberId, Member>,
     /// (from, to) that drop everything.
@@ -120,10 +138,11 @@ fn voters(names: &[&str]) -> Vec<RosterEntry> {
     names.iter().map(|name| RosterEntry { name: (*name).into(), learner: false }).collect()
 }
 
-fn config(own: Route) -> NodeConfig {
+fn config(own: Route, boot: u64) -> NodeConfig {
     NodeConfig {
         cluster: CLUSTER,
-        nonce: own.id.0 << 20,
+        nonce: (own.id.0 << 20) + boot,
+        boot,
         own,
         election_ticks: 10,
         max_pending: 100,
@@ -135,7 +154,8 @@ fn config(own: Route) -> NodeConfig {
 }
 
 impl Member {
-    fn boot(own: Route, disk: Disk) -> Self {
+    fn boot(own: Route, mut disk: Disk) -> Self {
+        disk.boots += 1;
         let recovered = disk.recovered();
         let file = disk.mark.map(|mark| disk.files[&mark.index].clone());
         let mut applier = match &file {
@@ -144,7 +164,8 @@ impl Member {
             }
             None => Applier::empty(CLUSTER, Journal::default()),
         };
-        let mut replay = Replay::new(config(own), recovered, file.map(|(header, _)| header)).unwrap();
+        let mut replay =
+            Replay::new(config(own, disk.boots), recovered, file.map(|(header, _)| header)).unwrap();
         while !replay.wanted().is_empty() {
             let index = replay.wanted().start;
             if let ApplyTask::Entries { epoch, items } =
@@ -288,13 +309,20 @@ impl Cluster {
         let files = member.disk.files.clone();
         self.wires.extend(effects.messages.into_iter().map(|message| (id, message.to, message.bytes)));
         for send in sends {
-            let reachable = !self.cut.contains(&(id, send.to));
-            if reachable && let Some(peer) = self.members.get_mut(&send.to).filter(|peer| !peer.down) {
-                peer.disk.files.insert(send.header.index, files[&send.header.index].clone());
-                peer.node.handle(Event::SnapshotReceived { header: send.header });
-                peer.node.handle(Event::Peer { from: id, bytes: send.message });
+            let mut delivery = Delivery::Broken;
+            if self.cut.contains(&(id, send.to)) {
+                // It never arrives.
+            } else if let Some(file) = files.get(&send.header.index) {
+                if let Some(peer) = self.members.get_mut(&send.to).filter(|peer| !peer.down) {
+                    peer.disk.files.insert(send.header.index, file.clone());
+                    peer.node.handle(Event::SnapshotReceived { header: send.header });
+                    peer.node.handle(Event::Peer { from: id, bytes: send.message });
+                }
+                delivery = Delivery::Delivered;
+            } else {
+                delivery = Delivery::NoFile;
             }
-            self.event(id, Event::SnapshotSent { to: send.to, delivered: reachable });
+            self.event(id, Event::SnapshotSent { to: send.to, delivery });
         }
         true
     }
@@ -607,11 +635,12 @@ fn what_is_not_durable_is_neither_acknowledged_nor_voted() {
 fn garbage_and_forged_messages_change_nothing() {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     let before = cluster.members[&MemberId(2)].node.status();
+    let envelope = forged_envelope(&cluster, 1, 2);
     let forge = |edit: &dyn Fn(&mut raft::eraftpb::Message)| {
         let mut message =
             raft::eraftpb::Message { from: 1, to: 2, term: before.term.0, ..Default::default() };
         edit(&mut message);
-        wire::encode_raft(&message)
+        wire::encode_raft(&envelope, &message)
     };
     use raft::eraftpb::MessageType as T;
     let forged = [
@@ -712,7 +741,8 @@ fn all_members_restart_together_and_go_on() {
 fn a_forward_of_nothing_does_not_end_the_leader() {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     let term = cluster.members[&MemberId(1)].node.term().0;
-    let bytes = wire::encode_core(PeerOp::Forward(wire::ForwardWire { term, entries: Vec::new() }));
+    let forward = wire::ForwardWire { term, entries: Vec::new(), attempt: u64::MAX };
+    let bytes = wire::encode_core(&forged_envelope(&cluster, 2, 1), PeerOp::Forward(forward));
     cluster.event(MemberId(1), Event::Peer { from: MemberId(2), bytes });
     assert!(cluster.put(2, "still serving").is_ok());
 }

@@ -2,27 +2,26 @@
 //! other. Field numbers are a disk and wire format: never reused.
 //!
 //! An entry's data begins with one byte: [`COMMAND`] (a fixed id, then the state machine's bytes) or [`MEMBERSHIP`]
-//! (a [`MembershipCommand`]). A peer message begins with one byte too: [`RAFT`] (raft-rs's own message) or [`CORE`]
-//! (a [`PeerMessage`]).
+//! (a [`MembershipCommand`]). A peer message has an envelope: `envelope`.
 //!
 //! May import: `types`, `error`, `event`, `membership`'s plain types. Deliberately absent: decisions.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message as _;
 
 use crate::membership::{RosterEntry, Route};
 use crate::types::{MemberId, ProposalId};
 
+mod envelope;
 mod refusals;
 mod requests;
 
+pub(crate) use envelope::{Envelope, FromPeer, decode_peer, encode_core, encode_raft};
 pub(crate) use refusals::{refusal_from_wire, refusal_to_wire};
 pub(crate) use requests::{admin_from_wire, admin_result_from_wire, admin_result_to_wire, admin_to_wire};
 
 const COMMAND: u8 = 1;
 const MEMBERSHIP: u8 = 2;
-const RAFT: u8 = 1;
-const CORE: u8 = 2;
 /// The byte, then member, boot, nonce, sequence in eight little-endian bytes each.
 pub(crate) const COMMAND_HEADER: usize = 33;
 
@@ -182,14 +181,28 @@ pub(crate) struct ForwardWire {
     /// Encoded entries' data, several proposals at once.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
+    /// Counted from 1 within the sender's boot: a repeat is dropped, and a refusal names what it refuses.
+    #[prost(uint64, tag = "3")]
+    pub(crate) attempt: u64,
 }
 
+/// A leader's word that it did *not* propose these. A definite failure, so it counts for the very attempt that it
+/// names and for no other: the same sequences may have been forwarded again since, or be another boot's.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct ForwardRefusedWire {
     #[prost(uint64, repeated, tag = "1")]
     pub(crate) sequences: Vec<u64>,
     #[prost(message, required, tag = "2")]
     pub(crate) refusal: RefusalWire,
+    /// The term under which they were forwarded.
+    #[prost(uint64, tag = "3")]
+    pub(crate) term: u64,
+    /// The nonce of the boot that forwarded them, from the proposals' own ids.
+    #[prost(fixed64, tag = "4")]
+    pub(crate) nonce: u64,
+    /// The forward's own number.
+    #[prost(uint64, tag = "5")]
+    pub(crate) attempt: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -286,41 +299,6 @@ pub(crate) enum PeerOp {
 pub(crate) struct PeerMessage {
     #[prost(oneof = "PeerOp", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub(crate) op: Option<PeerOp>,
-}
-
-/// A decoded message of a peer.
-#[derive(Debug)]
-pub(crate) enum FromPeer {
-    Raft(Box<raft::eraftpb::Message>),
-    Core(Box<PeerOp>),
-}
-
-pub(crate) fn encode_raft(message: &raft::eraftpb::Message) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
-    bytes.put_u8(RAFT);
-    // BytesMut grows as needed, so encoding cannot run out of room.
-    let encoded = message.encode(&mut bytes);
-    debug_assert!(encoded.is_ok());
-    bytes.freeze()
-}
-
-pub(crate) fn encode_core(op: PeerOp) -> Bytes {
-    let message = PeerMessage { op: Some(op) };
-    let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
-    bytes.put_u8(CORE);
-    let encoded = message.encode(&mut bytes);
-    debug_assert!(encoded.is_ok());
-    bytes.freeze()
-}
-
-/// Decodes what a peer sent; `None` for garbage.
-pub(crate) fn decode_peer(bytes: &Bytes) -> Option<FromPeer> {
-    let rest = bytes.slice(1.min(bytes.len())..);
-    match *bytes.first()? {
-        RAFT => raft::eraftpb::Message::decode(rest).ok().map(|message| FromPeer::Raft(Box::new(message))),
-        CORE => PeerMessage::decode(rest).ok()?.op.map(|op| FromPeer::Core(Box::new(op))),
-        _ => None,
-    }
 }
 
 /// A refusal on the wire: a code, up to three numbers and a text, as [`refusal_to_wire`] lays them out.
