@@ -22,7 +22,8 @@ etcd: deps ## Build the real etcd and etcdctl 3.7.3 for the tests and the benchm
 test: build etcd ## Run all tests: unit, property, real processes, the real etcdctl
 	$(CARGO) test --workspace --exclude outrigger-tests --locked
 	# One cluster at a time: three members, a load and a checker fill two cores.
-	OUTRIGGER_BIN=$(CURDIR)/target/release/outrigger OUTRIGGER_CACHE=$(CACHE) RUST_TEST_THREADS=1 \
+	OUTRIGGER_BIN=$(CURDIR)/target/release/outrigger \
+	  OUTRIGGER_OPERATOR_BIN=$(CURDIR)/target/release/outrigger-operator OUTRIGGER_CACHE=$(CACHE) RUST_TEST_THREADS=1 \
 	  $(CARGO) test -p outrigger-tests --locked
 
 demo: build ## Run examples/orders.yaml on this machine: kill the leader, wipe a volume (CI=1 ends by itself)

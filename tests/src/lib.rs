@@ -13,6 +13,7 @@ pub mod histogram;
 pub mod history;
 pub mod linearizability;
 pub mod load;
+pub mod local_runner;
 pub mod loopback;
 pub mod nemesis;
 pub mod proc_stat;

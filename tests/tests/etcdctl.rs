@@ -1,14 +1,15 @@
-//! The unmodified etcdctl 3.7.3 against a cluster of ours, by scripts that the real etcd has to pass first: what is
-//! expected here is what etcd does, not what someone remembers of it.
+//! The unmodified etcdctl 3.7.3 against the demo's cluster (`outrigger-operator local -f examples/orders.yaml`), by
+//! scripts that the real etcd has to pass first: what is expected here is what etcd does, not what someone remembers of it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use outrigger_tests::binaries;
-use outrigger_tests::cluster::Cluster;
 use outrigger_tests::etcd_cluster::EtcdCluster;
+use outrigger_tests::local_runner::LocalRunner;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -190,14 +191,18 @@ async fn the_script_describes_the_real_etcd() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unmodified_etcdctl_does_on_our_cluster_what_it_does_on_etcd() -> Result<()> {
+async fn unmodified_etcdctl_does_on_the_demos_cluster_what_it_does_on_etcd() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let cluster = Cluster::start(&binaries::outrigger()?, folder.path(), 3).await?;
-    let shown = cluster.members.iter().map(|member| Shown {
-        name: member.name.clone(),
-        peer: format!("http://{}:2380", cluster.host(member)),
-        client: format!("http://{}", member.client()),
-    });
-    let members: Vec<Shown> = shown.collect();
-    script(&Etcdctl { endpoints: cluster.endpoints() }, &members).await
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/orders.yaml");
+    let runner = LocalRunner::start(&example, folder.path())?;
+    runner.settled(3).await?;
+    let endpoints = runner.endpoints(3);
+    let shown = |(ordinal, endpoint): (usize, &SocketAddr)| Shown {
+        name: format!("orders-{ordinal}"),
+        peer: format!("http://orders-{ordinal}.orders-peers.default.svc.cluster.local:2380"),
+        client: format!("http://{endpoint}"),
+    };
+    let members: Vec<Shown> = endpoints.iter().enumerate().map(shown).collect();
+    script(&Etcdctl { endpoints }, &members).await?;
+    runner.stop().await
 }
