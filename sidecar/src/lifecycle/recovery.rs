@@ -21,7 +21,8 @@ use crate::snapshots::{SnapshotError, Snapshots};
 /// Bytes of entries read back at once.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Why there is no node. All but the disk's own failures mean: no vote, no serving, replace the volume.
+/// Why there is no node. All but the disk's own failures ([`RecoveryError::is_of_the_disk`]) mean: no vote, no serving,
+/// replace the volume.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RecoveryError {
     #[error(transparent)]
@@ -36,6 +37,21 @@ pub(super) enum RecoveryError {
     Gap { first: Index, end: Index },
     #[error("the log cannot be replayed")]
     Replay(#[from] Fatal),
+}
+
+impl RecoveryError {
+    /// Whether a call to the disk failed, in whatever layer: then nothing is known of what it holds. Damage is what a
+    /// disk gave without failing.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if error.is::<std::io::Error>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 /// A member as it was when it stopped.
@@ -107,4 +123,81 @@ pub(super) fn recover(
     }
     let node = replay.into_node(tail)?;
     Ok(Recovered { node, applier, writer: opened.writer, reader: opened.reader, store, seeds })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use outrigger_core::log::{Batch, Entry, EntryKind, HardState};
+    use outrigger_core::membership::Route;
+    use outrigger_core::types::{BatchNumber, ClusterId, MemberId, Term};
+    use outrigger_storage::segment::{file_name, wal_dir};
+
+    use super::*;
+    use crate::faulty_fs::FaultyFs;
+
+    const CLUSTER: ClusterId = ClusterId(0xc1);
+
+    fn recover_from(fs: &FaultyFs, dir: &Path) -> Result<Recovered, RecoveryError> {
+        let own = Route { id: MemberId(1), name: "a".into(), ..Route::default() };
+        let config = NodeConfig {
+            cluster: CLUSTER,
+            own,
+            nonce: 1,
+            election_ticks: 10,
+            max_pending: 10,
+            max_command_bytes: 1 << 20,
+            snapshot_every_bytes: 1 << 20,
+            trailing_bytes: 0,
+            form_when: None,
+        };
+        let options = WalOptions {
+            segment_size_bytes: 1 << 20,
+            must_exist: true,
+            ..WalOptions::new(CLUSTER, MemberId(1))
+        };
+        recover(Arc::new(fs.clone()), dir, options, config)
+    }
+
+    /// A log of three frames.
+    fn written(dir: &Path) {
+        let options = WalOptions { segment_size_bytes: 1 << 20, ..WalOptions::new(CLUSTER, MemberId(1)) };
+        let mut writer = Wal::open(Arc::new(FaultyFs::default()), dir, options).unwrap().writer;
+        for number in 1..=3 {
+            let entry = Entry {
+                index: Index(number),
+                term: Term(1),
+                kind: EntryKind::Normal,
+                data: bytes::Bytes::new(),
+                context: bytes::Bytes::new(),
+            };
+            let hard_state = Some(HardState { term: Term(1), vote: MemberId(1), commit: Index(number) });
+            let entries = vec![entry];
+            writer
+                .append(&[Batch { number: BatchNumber(number), entries, hard_state, ..Batch::default() }])
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_read_ends_the_process_and_damage_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        written(dir.path());
+        let fs = FaultyFs::default();
+        recover_from(&fs, dir.path()).unwrap();
+        fs.0.unreadable.store(true, Ordering::Relaxed);
+        let unreadable = recover_from(&fs, dir.path()).unwrap_err();
+        assert!(unreadable.is_of_the_disk(), "{unreadable:?}");
+        fs.0.unreadable.store(false, Ordering::Relaxed);
+
+        let path = wal_dir(dir.path()).join(file_name(MemberId(1), 1));
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The first frame's payload, with two valid frames behind it.
+        bytes[4096 + 100] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let damaged = recover_from(&fs, dir.path()).unwrap_err();
+        assert!(matches!(damaged, RecoveryError::Open(OpenError::Corruption { .. })), "{damaged:?}");
+        assert!(!damaged.is_of_the_disk(), "the member stays up to say what is broken");
+    }
 }

@@ -10,6 +10,7 @@
 mod admin;
 pub(crate) mod committed;
 mod elections;
+mod limits;
 mod peer;
 pub(crate) mod proposals;
 pub(crate) mod reads;
@@ -152,6 +153,7 @@ pub struct Node {
     foreign: Vec<peer::ForeignProposals>,
     reads: reads::Reads,
     admin: admin::Admin,
+    limits: limits::Limits,
     /// The last membership change that was put into the log.
     change_index: Index,
     broadcast_commit: u64,
@@ -215,6 +217,7 @@ impl Node {
             leadership,
             applying,
             foreign: Vec::new(),
+            limits: limits::Limits::default(),
             change_index: Index(0),
             broadcast_commit: 0,
             removed: false,
@@ -244,6 +247,8 @@ impl Node {
             Event::Handshake(route) => self.handshake(route),
             Event::OwnAddress(route) => self.config.own = route,
             Event::Drain => self.drain(),
+            Event::Shortage(shortage) => self.shortage(shortage),
+            Event::SnapshotDue => self.limits.snapshot_due = true,
         }
     }
 
@@ -262,6 +267,7 @@ impl Node {
             self.force_commit();
         }
         self.out.fetch.extend(self.raw.store().take_fetches());
+        self.limits.flushed();
         self.out.removed = self.removed;
         self.out.more = !self.removed && self.raw.has_ready();
         Ok(std::mem::take(&mut self.out))
@@ -312,7 +318,7 @@ impl Node {
         let (size_bytes, limit_bytes) = (command.len(), self.config.max_command_bytes);
         let refusal = if size_bytes > limit_bytes {
             Refusal::TooLarge { size_bytes, limit_bytes }
-        } else if let Some(refusal) = self.unserved() {
+        } else if let Some(refusal) = self.unserved().or_else(|| self.refuses(command)) {
             refusal
         } else {
             let deadline = self.leadership.ticks + u64::from(deadline_ticks);
@@ -354,6 +360,7 @@ impl Node {
             return;
         }
         self.applying.applied = self.applying.applied.max(index);
+        self.limits.applied(index);
         for (id, output) in results {
             if id.member == self.config.own.id && self.proposals.answered(id) {
                 self.out.replies.push(Reply::Proposal { id, outcome: Ok(output) });

@@ -76,14 +76,16 @@ impl Node {
     }
 
     /// See consensus.md, "Who may speak" and "Validate every message before step".
-    fn is_acceptable(&self, from: MemberId, message: &Message) -> bool {
+    fn is_acceptable(&mut self, from: MemberId, message: &Message) -> bool {
         if message.to != self.config.own.id.0 || message.from != from.0 || message.term == 0 {
             return false;
         }
         let last = self.raw.raft.raft_log.last_index();
         let committed = self.raw.raft.raft_log.committed;
         match message.get_msg_type() {
-            MessageType::MsgAppend => self.is_acceptable_append(message, committed),
+            MessageType::MsgAppend => {
+                self.is_acceptable_append(message, committed) && self.limits.takes_in(&message.entries)
+            }
             MessageType::MsgHeartbeat => message.commit <= last,
             MessageType::MsgSnapshot => self.is_acceptable_snapshot(message),
             MessageType::MsgAppendResponse => message.index <= last && message.commit <= last,
@@ -159,6 +161,7 @@ impl Node {
             PeerOp::AdminResult(wire) => self.admin_result(from, wire),
             PeerOp::Report(report) => {
                 self.leadership.reports.insert(from, Index(report.durable_configuration_index));
+                self.peer_disk(from, report.disk_full);
             }
             PeerOp::Removed(RemovedWire { id }) => {
                 if MemberId(id) == self.config.own.id {
@@ -189,7 +192,10 @@ impl Node {
             self.refuse_foreign(from, &entries, &Refusal::TooManyRequests);
             return;
         }
-        self.foreign.push(ForeignProposals { from, term, entries });
+        let entries = self.admit_foreign(from, entries);
+        if !entries.is_empty() {
+            self.foreign.push(ForeignProposals { from, term, entries });
+        }
     }
 
     pub(super) fn refuse_foreign(&mut self, to: MemberId, entries: &[Bytes], refusal: &Refusal) {
