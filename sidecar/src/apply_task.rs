@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::metrics::Metrics;
 use crate::publication::{Publication, Published};
 use crate::snapshots::Snapshots;
+use crate::space::Space;
 
 /// A disk that refuses a snapshot (it is full) is asked again after this; meanwhile nothing of the log is released.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
@@ -35,6 +36,8 @@ pub struct ApplyWiring {
     pub snapshots: Snapshots,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Where the state's size is told.
+    pub space: Arc<Space>,
 }
 
 #[derive(Debug)]
@@ -203,6 +206,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
 
     fn publish(&self) {
         let state = Published { applied: self.applier.applied(), kv: self.applier.view() };
+        self.wiring.space.state_measured(state.kv.size_bytes());
         self.wiring.published.publish(state);
     }
 
@@ -220,8 +224,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
             (self.wiring.clone(), Arc::clone(&self.taking), self.requests.clone());
         let write = move || {
             let started = Instant::now();
-            let mut chunks = S::snapshot_chunks(&view);
-            let written = wiring.snapshots.write(&header, &mut chunks);
+            let written = wiring.snapshots.write(&header, || S::snapshot_chunks(&view));
             taking.store(false, Ordering::Release);
             match written {
                 Ok(size_bytes) => {
@@ -232,6 +235,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
                     drop(wiring.answers.send(Event::SnapshotTaken { header, size_bytes }));
                 }
                 Err(error) => {
+                    wiring.space.snapshot_failed();
                     let error = crate::transport::dial::chain(&error);
                     tracing::error!(
                         index = header.index.0,

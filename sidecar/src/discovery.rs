@@ -71,12 +71,13 @@ pub enum DiscoveryError {
     },
 }
 
-/// Remembers, beside the log, the last addresses that each name resolved to. A stale one is harmless: the handshake
-/// names the member that is meant.
+/// Remembers, beside the log, where the member of each name was met last. A stale address is harmless: the handshake
+/// names the member that is meant. One that was never met must not take its place: a wrong record of DNS would cost the
+/// only way to a peer.
 pub trait Remember: Send + Sync {
-    /// The last addresses of `host`; empty if it was never resolved.
+    /// The last addresses of `host`; empty if it was never met.
     fn recall(&self, host: &str) -> Vec<IpAddr>;
-    /// Notes what `host` resolved to now. Failing to note it only costs a dial when DNS is silent.
+    /// Notes where `host` was met now. Failing to note it only costs a dial when DNS is silent.
     fn note(&self, host: &str, addresses: &[IpAddr]);
 }
 
@@ -137,8 +138,8 @@ impl Discovery {
         Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, self.default_port).to_string()).collect())
     }
 
-    /// Where `address` (`host:port`) leads now. When DNS is silent or knows nothing, the last addresses that the host
-    /// resolved to.
+    /// Where `address` (`host:port`) leads now. When DNS is silent or knows nothing, where the host was met last.
+    /// Nothing is remembered of the answer: DNS may be wrong. See [`Discovery::met`].
     ///
     /// # Errors
     /// [`DiscoveryError`] when neither DNS nor memory has an address.
@@ -153,10 +154,7 @@ impl Discovery {
             return Err(malformed());
         }
         let found = match self.lookup(host).await {
-            Ok(found) => {
-                self.memory.note(host, &found);
-                found
-            }
+            Ok(found) => found,
             Err(error) => {
                 let remembered = self.memory.recall(host);
                 if remembered.is_empty() {
@@ -167,6 +165,15 @@ impl Discovery {
             }
         };
         Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    /// The member that is meant answered at this address of the host of `address`, and proved it: worth remembering for
+    /// when DNS is silent.
+    pub fn met(&self, address: &str, at: IpAddr) {
+        let is_literal = address.parse::<SocketAddr>().is_ok();
+        if let Some((host, _)) = address.rsplit_once(':').filter(|_| !is_literal) {
+            self.memory.note(host, &[at]);
+        }
     }
 
     /// Drops what is cached of the host of `address`: a dial to it failed, so it may have moved.

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply_task::ApplyHandle;
 use crate::inbox::Input;
 use crate::log_thread::{LogHandle, OldEntries};
+use crate::space::SpaceWatch;
 use crate::transport::Transport;
 use crate::waiters::Waiters;
 
@@ -72,6 +73,8 @@ pub struct Driver {
     pub heartbeat_interval: Duration,
     /// Ends the driver.
     pub stop: CancellationToken,
+    /// What the log's thread and the applier have no room for.
+    pub space: SpaceWatch,
     /// What was published last, in short.
     pub last_glance: Option<Glance>,
 }
@@ -108,6 +111,7 @@ impl Driver {
                 tokio::task::yield_now().await;
                 self.drain(&mut turn);
             }
+            self.space.news().for_each(|event| self.node.handle(event));
             match self.flush() {
                 Ok(true) => return Exit::Removed,
                 Ok(false) => {}

@@ -8,6 +8,8 @@ pub mod discovery;
 pub mod disk;
 pub mod driver;
 pub mod fatal;
+#[cfg(test)]
+mod faulty_fs;
 pub mod inbox;
 pub mod lifecycle;
 pub mod lifecycle_commands;
@@ -17,6 +19,7 @@ pub mod metrics;
 pub mod output;
 pub mod publication;
 pub mod snapshots;
+pub mod space;
 pub mod telemetry;
 pub mod transport;
 pub mod waiters;

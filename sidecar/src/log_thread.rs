@@ -23,6 +23,17 @@ const WINDOW: usize = 128;
 /// An error of the disk, whatever its layer.
 pub type DiskError = Box<dyn Error + Send + Sync>;
 
+/// What came of a step of preparation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// There is more to do.
+    More,
+    /// Nothing is left to do before the next append.
+    Done,
+    /// The disk is full: to be tried again after this, whether something is appended or not.
+    Later(Duration),
+}
+
 /// The log as the thread writes it. Storage's writer is one; tests have their own.
 pub trait DurableLog: Send + 'static {
     /// Makes all batches durable, in one frame with one sync where they fit.
@@ -31,11 +42,11 @@ pub trait DurableLog: Send + 'static {
     /// What is on the disk is unknown afterwards.
     fn append(&mut self, batches: &[Batch]) -> Result<Appended, DiskError>;
 
-    /// One short step towards the next segment, so that no put waits for its zeros. `false`: nothing is left to do.
+    /// One short step towards the next segment, so that no put waits for its zeros.
     ///
     /// # Errors
     /// As above.
-    fn prepare_spare(&mut self) -> Result<bool, DiskError>;
+    fn prepare_spare(&mut self) -> Result<Prepared, DiskError>;
 
     /// Lets go of segments that hold only entries below `index`.
     ///
@@ -206,8 +217,13 @@ impl<L: DurableLog, O: ObserveSync> Worker<L, O> {
                 Err(mpsc::TryRecvError::Empty) => {}
             }
             match self.log.prepare_spare() {
-                Ok(true) => {}
-                Ok(false) => return self.queue.recv().ok(),
+                Ok(Prepared::More) => {}
+                Ok(Prepared::Done) => return self.queue.recv().ok(),
+                Ok(Prepared::Later(wait)) => match self.queue.recv_timeout(wait) {
+                    Ok(request) => return Some(request),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                },
                 Err(error) => {
                     crate::fatal::exit("a spare segment of the log cannot be made ready", error.as_ref())
                 }
@@ -275,8 +291,8 @@ mod tests {
             Ok(Appended { frames: 1, bytes: 4096, durable: batches.last().unwrap().number })
         }
 
-        fn prepare_spare(&mut self) -> Result<bool, DiskError> {
-            Ok(false)
+        fn prepare_spare(&mut self) -> Result<Prepared, DiskError> {
+            Ok(Prepared::Done)
         }
 
         fn release_below(&mut self, index: Index) -> Result<(), DiskError> {

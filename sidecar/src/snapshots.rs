@@ -10,7 +10,8 @@ use outrigger_core::snapshot::{HeaderError, SnapshotHeader};
 use outrigger_core::state_machine::{RestoreError, StateMachine};
 use outrigger_core::types::{Index, Term};
 use outrigger_storage::snapshot_store::{
-    Incoming, SnapshotError as StoreError, SnapshotId, SnapshotReader, SnapshotStore, Transfer,
+    Incoming, SnapshotError as StoreError, SnapshotId, SnapshotReader, SnapshotStore, SnapshotWriter,
+    Transfer,
 };
 use tokio::sync::mpsc;
 
@@ -53,20 +54,39 @@ impl Snapshots {
         Self(store)
     }
 
-    /// Writes a snapshot and makes it durable; gives the file's length. Blocks. It counts once the log has its mark.
+    /// Writes a snapshot and makes it durable; gives the file's length. Blocks. It counts once the log has its mark. On
+    /// a full disk it goes into the space that is reserved for it; what `chunks` gives is then asked for twice.
     ///
     /// # Errors
-    /// When the disk fails or is full.
-    pub fn write(
+    /// When the disk fails, or is full and the reserve is too small or gone.
+    pub fn write<C: Iterator<Item = Bytes>>(
         &self,
         header: &SnapshotHeader,
-        chunks: &mut dyn Iterator<Item = Bytes>,
+        chunks: impl Fn() -> C,
     ) -> Result<u64, SnapshotError> {
-        let mut file = self.0.begin(id_of(header), &header.encode())?;
-        for chunk in chunks {
-            file.chunk(&chunk)?;
+        let (id, encoded) = (id_of(header), header.encode());
+        let fill = |begun: Result<SnapshotWriter, StoreError>| -> Result<u64, StoreError> {
+            let mut file = begun?;
+            for chunk in chunks() {
+                file.chunk(&chunk)?;
+            }
+            Ok(file.finish()?.len)
+        };
+        let written = match fill(self.0.begin(id, &encoded)) {
+            Err(error) if error.is_no_space() => {
+                self.0.discard_unfinished(id)?;
+                match fill(self.0.begin_in_reserve(id, &encoded)) {
+                    Err(StoreError::NotFound { .. }) => Err(error),
+                    other => other,
+                }
+            }
+            other => other,
+        };
+        if written.is_err() {
+            // A disk that refuses this as well is told of by the error itself.
+            drop(self.0.discard_unfinished(id));
         }
-        Ok(file.finish()?.len)
+        Ok(written?)
     }
 
     /// The header of a finished snapshot. Blocks.

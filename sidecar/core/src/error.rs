@@ -19,6 +19,9 @@ pub enum Refusal {
     /// A bound is reached: try again later.
     #[error("too many requests")]
     TooManyRequests,
+    /// The state has reached its quota, or disks are full: only what does not grow the state is taken in.
+    #[error("no space: delete keys and compact, or raise --quota-bytes or the volume")]
+    NoSpace,
     /// The command is larger than the limit.
     #[error("request is too large: {size_bytes} bytes, at most {limit_bytes}")]
     TooLarge {

@@ -100,6 +100,10 @@ pub enum Event {
     OwnAddress(Route),
     /// Never campaign again; hand the leadership over if it is here.
     Drain,
+    /// What this member is short of now.
+    Shortage(crate::status::Shortage),
+    /// Take a snapshot soon, however small the log is: on a full disk only the release that follows gives space back.
+    SnapshotDue,
 }
 
 /// What became of a snapshot's stream.

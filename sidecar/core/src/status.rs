@@ -44,6 +44,8 @@ pub struct ProgressStatus {
     pub last_contact_ticks: Option<u64>,
     /// Its own report of the applied configuration index, carried beside its messages.
     pub configuration_index: Index,
+    /// Its own report that its disk has no room for the log's reserve.
+    pub disk_full: bool,
 }
 
 /// What callers act on at once, cheap enough to look at after every flush: a status is worth publishing when it changes.
@@ -65,6 +67,25 @@ pub struct Glance {
     pub routes: u64,
     /// Whether it never campaigns again.
     pub draining: bool,
+}
+
+/// What a member is short of. While it is short of anything, only what does not grow the state is taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// The disk has no room for the reserve that log and snapshot need.
+    pub disk: bool,
+    /// The state has reached its quota.
+    pub quota: bool,
+    /// The reserve is used up, too: the log has no room left but for terms and votes, and takes no entry in.
+    pub log: bool,
+}
+
+impl Shortage {
+    /// Whether there is a shortage of any kind.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.disk || self.quota || self.log
+    }
 }
 
 /// One consistent set of facts.
@@ -120,6 +141,8 @@ pub struct NodeStatus {
     pub removal_settled: bool,
     /// Whether it never campaigns again.
     pub draining: bool,
+    /// What this member is short of.
+    pub shortage: Shortage,
     /// Whether this member was removed.
     pub removed: bool,
 }

@@ -4,6 +4,7 @@
 //! of consensus, sockets to peers, files.
 
 pub mod admin;
+mod alarms;
 pub mod etcd;
 pub mod http;
 mod refusals;
@@ -30,6 +31,8 @@ pub struct Identity {
     pub election_ticks: u32,
     /// Pods that the founding expects.
     pub cluster_size: u32,
+    /// How large the key space may grow, in bytes.
+    pub quota_bytes: u64,
 }
 
 impl Identity {

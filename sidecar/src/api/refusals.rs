@@ -12,6 +12,7 @@ pub(crate) fn reason(refusal: &Refusal) -> &'static str {
         Refusal::NoLeader => "no_leader",
         Refusal::LeaderChanged => "leader_changed",
         Refusal::TooManyRequests => "too_many_requests",
+        Refusal::NoSpace => "no_space",
         Refusal::TooLarge { .. } => "too_large",
         Refusal::Timeout => "timeout",
         Refusal::OutcomeUnknown => "outcome_unknown",
@@ -31,7 +32,7 @@ pub(crate) fn admin_code(refusal: &Refusal) -> Code {
         | Refusal::OutcomeUnknown
         | Refusal::NotFormed
         | Refusal::Stopped => Code::Unavailable,
-        Refusal::TooManyRequests => Code::ResourceExhausted,
+        Refusal::TooManyRequests | Refusal::NoSpace => Code::ResourceExhausted,
         Refusal::TooLarge { .. } => Code::InvalidArgument,
         Refusal::Membership(refusal) => match refusal {
             MembershipRefusal::StaleConfiguration { .. } => Code::Aborted,
@@ -68,6 +69,7 @@ pub(crate) fn http_code(refusal: &Refusal) -> StatusCode {
         | Refusal::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Refusal::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Membership(refusal) => match refusal {
             MembershipRefusal::MemberNotFound => StatusCode::NOT_FOUND,
@@ -106,6 +108,7 @@ mod tests {
             (Refusal::NotFormed, Code::Unavailable, 503),
             (Refusal::Stopped, Code::Unavailable, 503),
             (Refusal::TooManyRequests, Code::ResourceExhausted, 429),
+            (Refusal::NoSpace, Code::ResourceExhausted, 507),
             (Refusal::TooLarge { size_bytes: 2, limit_bytes: 1 }, Code::InvalidArgument, 413),
             (M::ConfChangeInProgress.into(), Code::FailedPrecondition, 409),
             (M::StaleConfiguration { expected: Index(1), actual: Index(2) }.into(), Code::Aborted, 409),

@@ -32,6 +32,7 @@ pub(crate) fn identity() -> Arc<Identity> {
         heartbeat_interval: std::time::Duration::from_millis(100),
         election_ticks: 10,
         cluster_size: 3,
+        quota_bytes: 2 << 30,
     })
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn leader_status() -> NodeStatus {
             committed: Index(89),
             last_contact_ticks: Some(2),
             configuration_index: Index(5),
+            disk_full: false,
         }),
     };
     let mut status = NodeStatus {

@@ -58,6 +58,8 @@ pub struct Config {
     pub wal_segment_bytes: u64,
     /// Largest client request.
     pub max_request_bytes: usize,
+    /// How large the key space may grow, with its history; never 0.
+    pub quota_bytes: u64,
     /// Directives of what is logged.
     pub log_level: String,
     /// How it is logged.
@@ -104,6 +106,7 @@ impl Config {
             heartbeat_interval: self.heartbeat_interval,
             election_ticks: self.election_ticks,
             cluster_size: self.cluster_size,
+            quota_bytes: self.quota_bytes,
         }
     }
 }

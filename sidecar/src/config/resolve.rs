@@ -17,6 +17,8 @@ const GIB: u64 = 1 << 30;
 const BLOCK: u64 = 4 * KIB;
 /// A segment holds at least so many of the largest requests: no frame spans segments, and a batch has more than one.
 const REQUESTS_A_SEGMENT: u64 = 4;
+/// etcd's default quota, which it writes as 0, too.
+const DEFAULT_QUOTA: u64 = 2 * GIB;
 
 /// A duration in ticks, rounded up, at least one.
 pub(super) fn ticks(duration: Duration, tick: Duration) -> u32 {
@@ -128,6 +130,7 @@ impl Config {
             snapshot_every_bytes: sizes.snapshot_every,
             wal_segment_bytes: sizes.segment,
             max_request_bytes: usize::try_from(sizes.request).unwrap_or(usize::MAX),
+            quota_bytes: sizes.quota,
             log_level,
             log_format,
             worker_threads: usize::try_from(worker_threads).unwrap_or(1),
@@ -268,6 +271,7 @@ struct Sizes {
     snapshot_every: u64,
     segment: u64,
     request: u64,
+    quota: u64,
 }
 
 impl Sizes {
@@ -284,9 +288,23 @@ impl Sizes {
             if segment % BLOCK != 0 {
                 return Err(problem("it is no multiple of 4KiB", "write whole MiB, as 64MiB"));
             }
-            let range = format!("{least} bytes (4 times --max-request-bytes, 1MiB at least) to 1GiB");
-            within(segment, least, GIB, &range)
+            if segment < REQUESTS_A_SEGMENT * request {
+                // No frame spans segments: the largest request would end the member that writes it.
+                let problem = format!(
+                    "a segment holds at least 4 requests, and --max-request-bytes is {request} bytes"
+                );
+                let fix = format!(
+                    "write at least {least} bytes here, or at most {} there",
+                    segment / REQUESTS_A_SEGMENT
+                );
+                return Err(parse::problem(problem, fix));
+            }
+            within(segment, MIB, GIB, "1MiB to 1GiB")
         });
-        Self { snapshot_every, segment, request }
+        let quota = reader.with("quota-bytes", DEFAULT_QUOTA, |text| match parse::bytes(text)? {
+            0 => Ok(DEFAULT_QUOTA),
+            quota => within(quota, 16 * MIB, 64 * GIB, "16MiB to 64GiB, or 0 for 2GiB"),
+        });
+        Self { snapshot_every, segment, request, quota }
     }
 }

@@ -42,7 +42,7 @@ const fn setting(
 }
 
 /// Every setting, in the order of the help.
-pub static SETTINGS: [Setting; 22] = [
+pub static SETTINGS: [Setting; 23] = [
     setting("name", "NAME", None, "This member's name: the pod's, as in the roster"),
     setting(
         "data-dir",
@@ -124,6 +124,13 @@ pub static SETTINGS: [Setting; 22] = [
         "Size of a log segment, a multiple of 4KiB from 1MiB to 1GiB, at least 4 times --max-request-bytes",
     ),
     setting("max-request-bytes", "BYTES", Some("1536KiB"), "Largest client request, 4KiB to 16MiB"),
+    setting(
+        "quota-bytes",
+        "BYTES",
+        Some("0"),
+        "How large the key space may grow, with its history, 16MiB to 64GiB: beyond it only reads, deletes and compactions \
+         are served; 0 for 2GiB",
+    ),
     setting(
         "log-level",
         "LEVEL",

@@ -57,7 +57,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!((config.cluster_size, config.election_ticks, config.request_ticks()), (1, 10, 50));
     assert_eq!(config.heartbeat_interval, Duration::from_millis(100));
     assert_eq!((config.snapshot_every_bytes, config.wal_segment_bytes), (64 << 20, 64 << 20));
-    assert_eq!(config.max_request_bytes, 1_572_864);
+    assert_eq!((config.max_request_bytes, config.quota_bytes), (1_572_864, 2 << 30));
     assert_eq!((config.log_level.as_str(), config.log_format), ("info", LogFormat::Text));
     assert!((1..=4).contains(&config.worker_threads) && !config.exit_with_stdin);
 }
@@ -151,7 +151,15 @@ fn every_bad_value_is_named_with_its_flag_its_source_and_a_fix() {
         (&["--snapshot-every-bytes", "10"], "out of range", "1MiB to 64GiB"),
         (&["--snapshot-every-bytes", "1TB"], "its unit \"TB\" is not known", "as 64MiB"),
         (&["--wal-segment-bytes", "1000001"], "no multiple of 4KiB", "whole MiB"),
-        (&["--wal-segment-bytes", "4MiB"], "out of range", "4 times --max-request-bytes"),
+        (
+            &["--wal-segment-bytes", "4MiB"],
+            "--wal-segment-bytes \"4MiB\" (from the command line): a segment holds at least 4 requests, and \
+             --max-request-bytes is 1572864 bytes",
+            "write at least 6291456 bytes here, or at most 1048576 there",
+        ),
+        (&["--wal-segment-bytes", "2GiB"], "out of range", "1MiB to 1GiB"),
+        (&["--quota-bytes", "1MiB"], "--quota-bytes \"1MiB\"", "write 16MiB to 64GiB, or 0 for 2GiB"),
+        (&["--quota-bytes", "-1"], "--quota-bytes", "as 64MiB"),
         (&["--wal-segment-bytes", "99999999999GiB"], "beyond 64 bits", "as 64MiB"),
         (&["--max-request-bytes", "17MiB"], "out of range", "4KiB to 16MiB"),
         (&["--max-request-bytes", "-1"], "--max-request-bytes", "as 64MiB"),
@@ -179,6 +187,17 @@ fn every_bad_value_is_named_with_its_flag_its_source_and_a_fix() {
         assert!(errors.contains(fix), "{flags:?}: {errors}");
         assert!(errors.contains("(from the command line)"), "{flags:?}: {errors}");
     }
+}
+
+#[test]
+fn the_quota_is_read_from_everywhere_and_zero_means_the_default() {
+    assert_eq!(load(&["--quota-bytes", "512Mi"]).unwrap().quota_bytes, 512 << 20);
+    assert_eq!(load(&["--quota-bytes", "0"]).unwrap().quota_bytes, 2 << 30);
+    let flags = ["--name", "orders-0", "--data-dir", "/data"];
+    assert_eq!(load_with(&flags, &[("OUTRIGGER_QUOTA_BYTES", "16MiB")]).unwrap().quota_bytes, 16 << 20);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "quota-bytes: 1073741824\n").unwrap();
+    assert_eq!(load(&["--config", file.path().to_str().unwrap()]).unwrap().quota_bytes, 1 << 30);
 }
 
 #[test]

@@ -117,6 +117,24 @@ async fn when_dns_is_silent_the_last_known_address_is_given() {
 }
 
 #[tokio::test]
+async fn what_dns_says_takes_the_place_of_a_met_address_only_once_it_was_met_itself() {
+    let (server, at) = serve(vec![address("orders-0.cluster.test.", 66)]).await;
+    let memory = InMemory::default();
+    memory.note("orders-0.cluster.test", &["127.0.9.9".parse().unwrap()]);
+    let discovery = Discovery::new(None, Some(at), PORT, Box::new(memory));
+    let name = "orders-0.cluster.test:2380";
+    // Somebody else's address: it is dialled, and whoever answers there is not the member that is meant.
+    assert_eq!(discovery.addresses(name).await, Ok(vec!["127.0.9.66:2380".parse().unwrap()]));
+    drop(server);
+    discovery.forget(name);
+    assert_eq!(discovery.addresses(name).await, Ok(vec!["127.0.9.9:2380".parse().unwrap()]));
+    discovery.met(name, "127.0.9.67".parse().unwrap());
+    assert_eq!(discovery.addresses(name).await, Ok(vec!["127.0.9.67:2380".parse().unwrap()]));
+    discovery.met("127.0.9.1:2380", "127.0.9.1".parse().unwrap());
+    assert!(discovery.memory.recall("127.0.9.1").is_empty(), "an address needs no memory");
+}
+
+#[tokio::test]
 async fn addresses_that_are_no_names_ask_nobody() {
     let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let discovery = discovery("orders.cluster.test", nowhere);

@@ -47,7 +47,7 @@ pub(super) fn found(
     let header = founding_header(ground.cluster, founder, roster);
     let snapshots = SnapshotStore::new(Arc::clone(ground.fs), ground.dir, ground.cluster);
     let view = KeySpace::default().view();
-    Snapshots::new(snapshots).write(&header, &mut KeySpace::snapshot_chunks(&view))?;
+    Snapshots::new(snapshots).write(&header, || KeySpace::snapshot_chunks(&view))?;
     let mark = SnapshotMark { kind: SnapshotKind::Installed, index: header.index, term: header.term };
     let hard_state = HardState { term: header.term, vote: MemberId(0), commit: header.index };
     begin(

@@ -27,6 +27,7 @@ use crate::log_thread::LogThread;
 use crate::member::Phase;
 use crate::publication::Publication;
 use crate::snapshots::{Snapshots, id_of};
+use crate::space::{Space, SpaceWatch};
 use crate::transport::receiver::Acceptor;
 use crate::transport::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::transport::{Local, Pokes, Transport};
@@ -75,6 +76,8 @@ impl Lifecycle {
         self.stand(Phase::Member, "replaying the log".to_string(), String::new());
         let recovered = match self.recover(cluster, &own).await? {
             Ok(recovered) => recovered,
+            // What the disk holds is unknown: the next start reads it again.
+            Err(error) if error.is_of_the_disk() => return Err(LifecycleError::Disk(Box::new(error))),
             Err(error) => return Ok(self.faulted(&error, commands).await),
         };
         let mut running = self.start(cluster, own, recovered)?;
@@ -164,7 +167,9 @@ impl Lifecycle {
         let published = Arc::new(Publication::default());
         let handle = NodeHandle::new(inputs, Arc::clone(&published), statuses);
         let snapshots = Snapshots::new(store.clone());
-        let log = WalLog { writer, snapshots: store, metrics: Arc::clone(&self.metrics) };
+        let space = Arc::new(Space::new(self.config.quota_bytes));
+        let (metrics, segment_bytes) = (Arc::clone(&self.metrics), self.config.wal_segment_bytes);
+        let log = WalLog::new(writer, store, segment_bytes, metrics, Arc::clone(&space));
         let (log_thread, log) =
             LogThread::start(log, answers.clone(), SyncMetrics(Arc::clone(&self.metrics)))
                 .map_err(LifecycleError::Thread)?;
@@ -173,6 +178,7 @@ impl Lifecycle {
             published,
             snapshots: snapshots.clone(),
             metrics: Arc::clone(&self.metrics),
+            space: Arc::clone(&space),
         };
         let (apply_thread, applier) = ApplyThread::start(applier, wiring).map_err(LifecycleError::Thread)?;
         let (tombstone, tombstoned) = watch::channel(false);
@@ -202,6 +208,7 @@ impl Lifecycle {
             status,
             heartbeat_interval: self.config.heartbeat_interval,
             stop: stop.clone(),
+            space: SpaceWatch::new(space),
             last_glance: None,
         };
         let handle = Arc::new(handle);

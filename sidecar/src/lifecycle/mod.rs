@@ -42,6 +42,9 @@ pub enum LifecycleError {
     /// A founding or a joining could not be written.
     #[error("the first frame of the log cannot be written")]
     FirstFrame(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk failed while the log was read back.
+    #[error("the disk failed while the log was read back: check the volume; nothing was changed")]
+    Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system gives no threads.
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),

@@ -21,7 +21,8 @@ use crate::snapshots::{SnapshotError, Snapshots};
 /// Bytes of entries read back at once.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Why there is no node. All but the disk's own failures mean: no vote, no serving, replace the volume.
+/// Why there is no node. All but the disk's own failures ([`RecoveryError::is_of_the_disk`]) mean: no vote, no serving,
+/// replace the volume.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RecoveryError {
     #[error(transparent)]
@@ -36,6 +37,21 @@ pub(super) enum RecoveryError {
     Gap { first: Index, end: Index },
     #[error("the log cannot be replayed")]
     Replay(#[from] Fatal),
+}
+
+impl RecoveryError {
+    /// Whether a call to the disk failed, in whatever layer: then nothing is known of what it holds. Damage is what a
+    /// disk gave without failing.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if error.is::<std::io::Error>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 /// A member as it was when it stopped.
@@ -140,48 +156,4 @@ pub(super) fn is_forming(
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use outrigger_core::log::{Batch, Entry, EntryKind};
-    use outrigger_core::membership::{RosterEntry, Route};
-    use outrigger_core::types::{BatchNumber, ClusterId, MemberId, Term};
-    use outrigger_storage::fs::RealFs;
-
-    use super::super::founding::{Ground, found};
-    use super::*;
-
-    const CLUSTER: ClusterId = ClusterId(0xC1);
-    const MEMBER: MemberId = MemberId(5);
-    /// A membership entry (2) that holds an empty message in field 3: `Formed`.
-    const FORMED: &[u8] = &[2, 0x1a, 0];
-
-    fn options() -> WalOptions {
-        WalOptions { segment_size_bytes: 8 << 20, must_exist: true, ..WalOptions::new(CLUSTER, MEMBER) }
-    }
-
-    fn entry(index: u64, term: u64, data: &'static [u8]) -> Entry {
-        let (index, data, context) = (Index(index), Bytes::from_static(data), Bytes::new());
-        Entry { index, term: Term(term), kind: EntryKind::Normal, data, context }
-    }
-
-    #[test]
-    fn a_log_is_forming_while_it_holds_the_entry_whether_it_is_applied_or_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-        let own = Route { id: MEMBER, name: "orders-0".to_string(), ..Route::default() };
-        let roster = [RosterEntry { name: own.name.clone(), learner: false }];
-        let (fs, path, segment_size_bytes) = (&fs, dir.path(), options().segment_size_bytes);
-        let ground = Ground { fs, dir: path, cluster: CLUSTER, member: MEMBER, segment_size_bytes };
-        found(ground, &own, &roster, &[]).unwrap();
-        let forming = || is_forming(Arc::clone(fs), path, options()).unwrap();
-        assert!(!forming(), "just founded");
-        let append = |entries: Vec<Entry>| {
-            let mut log = Wal::open(Arc::clone(fs), path, options()).unwrap();
-            log.writer.append(&[Batch { number: BatchNumber(1), entries, ..Batch::default() }]).unwrap();
-        };
-        append(vec![entry(2, 2, b""), entry(3, 2, FORMED), entry(4, 2, b"")]);
-        assert!(forming(), "appended and nowhere committed");
-        append(vec![entry(3, 3, b"")]);
-        assert!(!forming(), "overwritten by a leader that does not have it");
-    }
-}
+mod tests;

@@ -100,6 +100,8 @@ struct RaftMetrics {
     compacted_revision: Gauge,
     keys: Gauge,
     kv_bytes: Gauge,
+    kv_quota: Gauge,
+    no_space: Family<One, Gauge>,
 }
 
 impl std::fmt::Debug for Metrics {

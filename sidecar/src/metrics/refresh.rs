@@ -2,7 +2,7 @@
 //!
 //! May import: core's status, `inbox`'s published view, `member`. Deliberately absent: anything on the hot path.
 
-use outrigger_core::status::{MemberStatus, NodeStatus, Role};
+use outrigger_core::status::{MemberStatus, NodeStatus, Role, Shortage};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::{Metrics, Two, clamp, store};
@@ -22,6 +22,8 @@ pub struct Facts<'a> {
     pub standing: &'a Standing,
     /// The node, if one runs.
     pub node: Option<&'a NodeStatus>,
+    /// The key space's quota, in bytes.
+    pub quota_bytes: u64,
     /// What is published, if anything is.
     pub published: Option<Summary>,
 }
@@ -51,6 +53,7 @@ impl Metrics {
                 ("version", facts.version.to_owned()),
             ])
             .set(1);
+        self.raft.kv_quota.set(clamp(facts.quota_bytes));
         if let Some(node) = facts.node {
             self.refresh_raft(node);
             self.refresh_peers(node, facts.active_ticks);
@@ -91,6 +94,10 @@ impl Metrics {
         raft.formed.set(i64::from(node.formed));
         raft.pending_proposals.set(i64::try_from(node.pending_proposals).unwrap_or(i64::MAX));
         raft.pending_reads.set(i64::try_from(node.pending_reads).unwrap_or(i64::MAX));
+        let Shortage { disk, quota, log } = node.shortage;
+        for (cause, stands) in [("disk", disk), ("log", log), ("quota", quota)] {
+            raft.no_space.get_or_create_owned(&[("cause", cause.to_owned())]).set(i64::from(stands));
+        }
     }
 
     /// Peers come and go: the families are cleared, so that a removed one does not stand there for ever.

@@ -88,6 +88,16 @@ fn register_doors(to: &mut Registry, doors: &DoorMetrics, raft: &RaftMetrics) {
     );
     to.register("kv_keys", "Live keys", raft.keys.clone());
     to.register("kv_size_bytes", "Size of the key space with its history", raft.kv_bytes.clone());
+    to.register(
+        "kv_quota_bytes",
+        "Size beyond which only what does not grow is served",
+        raft.kv_quota.clone(),
+    );
+    to.register(
+        "nospace",
+        "1 while the NOSPACE alarm stands for this cause: the disk, the log's reserve, or the quota",
+        raft.no_space.clone(),
+    );
 }
 
 fn register_raft(to: &mut Registry, raft: &RaftMetrics) {

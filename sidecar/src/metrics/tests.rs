@@ -1,7 +1,7 @@
 //! What a scrape shows.
 
 use outrigger_core::membership::Route;
-use outrigger_core::status::{MemberStatus, NodeStatus, ProgressStatus, Role};
+use outrigger_core::status::{MemberStatus, NodeStatus, ProgressStatus, Role, Shortage};
 use outrigger_core::types::{ClusterId, Index, MemberId, Term};
 
 use super::*;
@@ -30,6 +30,7 @@ fn leader_status() -> NodeStatus {
         commit: Index(100),
         applied: Index(99),
         campaigns: 2,
+        shortage: Shortage { disk: true, ..Shortage::default() },
         members: vec![member(1, "orders-0", None), member(2, "orders-1", Some(40))],
         ..NodeStatus::default()
     }
@@ -43,6 +44,7 @@ fn render(metrics: &Metrics, node: &NodeStatus) -> String {
         version: "0.1.0",
         active_ticks: 10,
         standing: &standing,
+        quota_bytes: 2 << 30,
         node: Some(node),
         published: None,
     })
@@ -69,6 +71,9 @@ fn a_scrape_shows_what_the_status_and_the_rooms_say() {
         "outrigger_raft_term 7",
         "outrigger_raft_elections_started_total 2",
         "outrigger_raft_commit_index 100",
+        "outrigger_nospace{cause=\"disk\"} 1",
+        "outrigger_nospace{cause=\"quota\"} 0",
+        "outrigger_kv_quota_bytes 2147483648",
         "outrigger_raft_applied_index 99",
         "outrigger_peer_lag_entries{peer_id=\"0000000000000002\",peer=\"orders-1\"} 60",
         "outrigger_peer_send_failures_total{peer_id=\"0000000000000002\",peer=\"orders-1\"} 2",

@@ -72,6 +72,11 @@ impl Dialer {
         Self { discovery }
     }
 
+    /// The member that is meant answered a handshake at this address: see [`Discovery::met`].
+    pub fn met(&self, address: &str, at: SocketAddr) {
+        self.discovery.met(address, at.ip());
+    }
+
     /// Resolves `address` anew and connects to the first of its addresses that answers.
     ///
     /// # Errors

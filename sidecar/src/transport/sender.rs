@@ -139,6 +139,7 @@ impl Sender {
             return Err(self.wrong_peer("its first answer is no hello"));
         };
         self.verify(&hello)?;
+        self.dialer.met(&self.route.address, at);
         if self.local.node.notify(Event::Handshake(route_of(&hello))).await.is_err() {
             return Err(self.wrong_peer("this member stops"));
         }

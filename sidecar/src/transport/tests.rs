@@ -370,8 +370,8 @@ fn written(files: &crate::snapshots::Snapshots) -> outrigger_core::effects::Send
     let founder = Route { id: MemberId(1), name: "orders-1".to_string(), ..Route::default() };
     let roster = [outrigger_core::membership::RosterEntry { name: "orders-1".to_string(), learner: false }];
     let header = outrigger_core::snapshot::founding_header(CLUSTER, &founder, &roster);
-    let mut chunks = (0..9_u8).map(|fill| Bytes::from(vec![fill; 200 << 10]));
-    files.write(&header, &mut chunks).unwrap();
+    let chunks = || (0..9_u8).map(|fill| Bytes::from(vec![fill; 200 << 10]));
+    files.write(&header, chunks).unwrap();
     outrigger_core::effects::SendSnapshot {
         to: MemberId(2),
         header,

@@ -43,8 +43,10 @@ pub struct LogUsage {
     pub segment_bytes: u64,
     /// Bytes of spares, which the log needs no more of the disk for.
     pub spare_bytes: u64,
-    /// Whether the reserve of spares is complete. While it is not, only what frees space should be admitted.
+    /// Whether the reserve of spares is complete.
     pub is_reserve_complete: bool,
+    /// Bytes that can be appended without asking the disk for space: the rest of the segment in use, and the spares.
+    pub room_bytes: u64,
 }
 
 impl Writer {
@@ -84,21 +86,7 @@ impl Writer {
     /// [`WriteError::NoSpace`] leaves the writer usable: the reserve is incomplete, call again later. All else is
     /// fatal.
     pub fn prepare_spare(&mut self) -> Result<Preparation, WriteError> {
-        if self.poisoned {
-            return Err(WriteError::Poisoned);
-        }
-        let result = self.prepare_step();
-        self.poisoned = match &result {
-            Ok(_) | Err(WriteError::NoSpace(_)) => false,
-            Err(
-                WriteError::Io(_)
-                | WriteError::Poisoned
-                | WriteError::TooLarge { .. }
-                | WriteError::BatchOrder { .. }
-                | WriteError::Contradiction { .. },
-            ) => true,
-        };
-        result
+        self.retryably(Self::prepare_step)
     }
 
     fn prepare_step(&mut self) -> Result<Preparation, WriteError> {
@@ -124,15 +112,56 @@ impl Writer {
         Ok(Preparation::Done)
     }
 
+    /// Completes the reserve of spares. [`Writer::prepare_spare`] does too, but only gets there when the log is idle.
+    ///
+    /// # Errors
+    /// [`WriteError::NoSpace`] leaves the writer usable: only what frees space should be admitted, until a later call
+    /// succeeds. All else is fatal.
+    pub fn restore_reserve(&mut self) -> Result<(), WriteError> {
+        self.retryably(Self::fill_spares)
+    }
+
+    fn fill_spares(&mut self) -> Result<(), WriteError> {
+        self.spares.reclaim();
+        while self.spares.count() < self.setup.spare_segments {
+            self.spares.create()?;
+        }
+        Ok(())
+    }
+
+    /// Runs a step that may find the disk full; any other failure closes the writer.
+    fn retryably<T>(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        if self.poisoned {
+            return Err(WriteError::Poisoned);
+        }
+        let result = step(self);
+        self.poisoned = match &result {
+            Ok(_) | Err(WriteError::NoSpace(_)) => false,
+            Err(
+                WriteError::Io(_)
+                | WriteError::Poisoned
+                | WriteError::TooLarge { .. }
+                | WriteError::BatchOrder { .. }
+                | WriteError::Contradiction { .. },
+            ) => true,
+        };
+        result
+    }
+
     /// The log's size.
     #[must_use]
     pub fn usage(&self) -> LogUsage {
         let segments = self.shared.lock().segments.len();
+        let rest = self.active.as_ref().map_or(0, |active| active.size.saturating_sub(self.end.end));
         LogUsage {
             segments,
             segment_bytes: segments as u64 * self.setup.segment_size_bytes,
             spare_bytes: self.spares.bytes(),
             is_reserve_complete: self.spares.count() >= self.setup.spare_segments,
+            room_bytes: rest + self.spares.bytes(),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Faults {
     pub(crate) stop_at: Option<u64>,
     pub(crate) sync_data: Option<io::ErrorKind>,
     pub(crate) allocate: Option<io::ErrorKind>,
+    /// Files take no more than so many bytes together.
+    pub(crate) capacity: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +195,22 @@ impl Disk {
         Ok(at)
     }
 
+    /// Whether the file may become so long.
+    fn grow(&self, at: usize, len: usize) -> io::Result<()> {
+        let len_of = |at: usize| match &self.inodes[at] {
+            Inode::File { now, .. } => now.len(),
+            Inode::Dir { .. } => 0,
+        };
+        let Some(capacity) = self.faults.capacity.filter(|_| len > len_of(at)) else { return Ok(()) };
+        let named = self.inodes.iter().flat_map(|inode| match inode {
+            Inode::Dir { now, .. } => now.values().copied().collect::<Vec<_>>(),
+            Inode::File { .. } => Vec::new(),
+        });
+        let used: usize = named.map(len_of).sum();
+        let fits = used - len_of(at) + len <= capacity;
+        if fits { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
     fn change(&mut self) -> io::Result<()> {
         if self.faults.stop_at.is_some_and(|stop| self.changes >= stop) {
             return Err(io::Error::other("the power is gone"));
@@ -231,6 +249,7 @@ impl File for SimFile {
         let mut disk = self.fs.disk();
         disk.change()?;
         disk.counts.writes += 1;
+        disk.grow(self.at, offset as usize + bytes.len())?;
         drop(disk);
         self.with(|now, _| {
             let end = offset as usize + bytes.len();
@@ -271,6 +290,7 @@ impl File for SimFile {
         if let Some(kind) = disk.faults.allocate {
             return Err(kind.into());
         }
+        disk.grow(self.at, len as usize)?;
         drop(disk);
         self.with(|now, _| now.resize(now.len().max(len as usize), 0));
         Ok(())

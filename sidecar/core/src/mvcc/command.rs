@@ -267,6 +267,28 @@ impl Command {
     pub fn encode_to_bytes(&self) -> Bytes {
         Bytes::from(prost::Message::encode_to_vec(self))
     }
+
+    /// Whether it may put something in: what is refused while there is no space. A transaction counts with both of its
+    /// branches, as in etcd. A delete writes a tombstone, but it is the way out: it, a compaction and a revoke never
+    /// count. What a newer version wrote might.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        match &self.op {
+            None | Some(KvOp::Put(_) | KvOp::LeaseGrant(_)) => true,
+            Some(KvOp::Txn(txn)) => txn.grows(),
+            Some(KvOp::DeleteRange(_) | KvOp::Compact(_) | KvOp::LeaseRevoke(_)) => false,
+        }
+    }
+}
+
+impl Txn {
+    fn grows(&self) -> bool {
+        self.success.iter().chain(&self.failure).any(|operation| match &operation.op {
+            None | Some(TxnOp::Put(_)) => true,
+            Some(TxnOp::Txn(inner)) => inner.grows(),
+            Some(TxnOp::Range(_) | TxnOp::DeleteRange(_)) => false,
+        })
+    }
 }
 
 /// A pair as it stood at a revision.

@@ -89,6 +89,8 @@ impl Node {
             Refusal::TooManyRequests
         } else if self.leader().is_none() {
             Refusal::NoLeader
+        } else if self.refuses_request(&request) {
+            Refusal::NoSpace
         } else {
             self.admin.next_tag = self.admin.next_tag.wrapping_add(1);
             let pending = Pending { origin, request, deadline, stage: Stage::Queued };

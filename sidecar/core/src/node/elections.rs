@@ -81,6 +81,7 @@ impl Node {
             self.leadership.last_heard.clear();
             self.leadership.caught_up_since.clear();
             self.leadership.reports.clear();
+            self.limits.full_peers.clear();
             // There may be a change in the log's unapplied tail; raft-rs assumes the same.
             self.change_index = Index(self.raw.raft.raft_log.last_index());
         }
@@ -131,9 +132,11 @@ impl Node {
         let leader = self.leader().unwrap_or_default();
         let current = self.durability.durable_configuration;
         let stale = self.leadership.ticks >= at + u64::from(self.config.election_ticks);
-        if (leader, current) == (to, index) && !stale {
+        let disk_full = self.limits.shortage.disk;
+        if (leader, current) == (to, index) && disk_full == self.limits.reported && !stale {
             return;
         }
+        self.limits.reported = disk_full;
         self.leadership.last_report = (leader, current, self.leadership.ticks);
         if leader != MemberId(0) {
             self.report_to(leader);
@@ -147,7 +150,8 @@ impl Node {
 
     pub(super) fn report_to(&mut self, to: MemberId) {
         let durable_configuration_index = self.durability.durable_configuration.0;
-        self.send(to, PeerOp::Report(ReportWire { durable_configuration_index }));
+        let disk_full = self.limits.shortage.disk;
+        self.send(to, PeerOp::Report(ReportWire { durable_configuration_index, disk_full }));
     }
 
     /// This member's address is not what the log's map says: announces itself until it is.

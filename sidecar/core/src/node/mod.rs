@@ -11,6 +11,7 @@ mod admin;
 mod boots;
 pub(crate) mod committed;
 mod elections;
+mod limits;
 mod peer;
 pub(crate) mod proposals;
 pub(crate) mod reads;
@@ -156,6 +157,7 @@ pub struct Node {
     boots: boots::Boots,
     reads: reads::Reads,
     admin: admin::Admin,
+    limits: limits::Limits,
     /// The last membership change that was put into the log.
     change_index: Index,
     broadcast_commit: u64,
@@ -220,6 +222,7 @@ impl Node {
             applying,
             foreign: Vec::new(),
             boots: boots::Boots::default(),
+            limits: limits::Limits::default(),
             change_index: Index(0),
             broadcast_commit: 0,
             removed: false,
@@ -249,6 +252,8 @@ impl Node {
             Event::Handshake(route) => self.handshake(route),
             Event::OwnAddress(route) => self.config.own = route,
             Event::Drain => self.drain(),
+            Event::Shortage(shortage) => self.shortage(shortage),
+            Event::SnapshotDue => self.limits.snapshot_due = true,
         }
     }
 
@@ -267,6 +272,7 @@ impl Node {
             self.force_commit();
         }
         self.out.fetch.extend(self.raw.store().take_fetches());
+        self.limits.flushed();
         self.out.removed = self.removed;
         self.out.more = !self.removed && self.raw.has_ready();
         Ok(std::mem::take(&mut self.out))
@@ -317,7 +323,7 @@ impl Node {
         let (size_bytes, limit_bytes) = (command.len(), self.config.max_command_bytes);
         let refusal = if size_bytes > limit_bytes {
             Refusal::TooLarge { size_bytes, limit_bytes }
-        } else if let Some(refusal) = self.unserved() {
+        } else if let Some(refusal) = self.unserved().or_else(|| self.refuses(command)) {
             refusal
         } else {
             let deadline = self.leadership.ticks + u64::from(deadline_ticks);
@@ -359,6 +365,7 @@ impl Node {
             return;
         }
         self.applying.applied = self.applying.applied.max(index);
+        self.limits.applied(index);
         for (id, output) in results {
             if id.member == self.config.own.id && self.proposals.answered(id) {
                 self.out.replies.push(Reply::Proposal { id, outcome: Ok(output) });

@@ -88,14 +88,16 @@ impl Node {
     }
 
     /// See consensus.md, "Who may speak" and "Validate every message before step".
-    fn is_acceptable(&self, from: MemberId, message: &Message) -> bool {
+    fn is_acceptable(&mut self, from: MemberId, message: &Message) -> bool {
         if message.to != self.config.own.id.0 || message.from != from.0 || message.term == 0 {
             return false;
         }
         let last = self.raw.raft.raft_log.last_index();
         let committed = self.raw.raft.raft_log.committed;
         match message.get_msg_type() {
-            MessageType::MsgAppend => self.is_acceptable_append(message, committed),
+            MessageType::MsgAppend => {
+                self.is_acceptable_append(message, committed) && self.limits.takes_in(&message.entries)
+            }
             // Its commit index was dealt with before.
             MessageType::MsgHeartbeat => true,
             MessageType::MsgSnapshot => self.is_acceptable_snapshot(message),
@@ -173,6 +175,7 @@ impl Node {
             PeerOp::AdminResult(wire) => self.admin_result(from, wire),
             PeerOp::Report(report) => {
                 self.leadership.reports.insert(from, Index(report.durable_configuration_index));
+                self.peer_disk(from, report.disk_full);
             }
             PeerOp::Removed(RemovedWire { id }) => {
                 if MemberId(id) == self.config.own.id {
@@ -208,10 +211,13 @@ impl Node {
             self.refuse_foreign(&foreign, &Refusal::TooManyRequests);
             return;
         }
-        self.foreign.push(foreign);
+        let foreign = self.admit_foreign(foreign);
+        if !foreign.entries.is_empty() {
+            self.foreign.push(foreign);
+        }
     }
 
-    fn refuse_foreign(&mut self, foreign: &ForeignProposals, refusal: &Refusal) {
+    pub(super) fn refuse_foreign(&mut self, foreign: &ForeignProposals, refusal: &Refusal) {
         let ids: Vec<ProposalId> =
             foreign.entries.iter().filter_map(|data| id_of(foreign.from, data)).collect();
         // A forward is of one boot, and its proposals say of which.

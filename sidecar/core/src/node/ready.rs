@@ -243,6 +243,7 @@ impl Node {
         applying.handed_term = header.term;
         applying.term_start = None;
         applying.snapshot_running = false;
+        self.limits.installed();
         self.out.apply.push(ApplyTask::Install { epoch: applying.epoch, header });
         // What was pending may or may not be in the snapshot.
         for id in self.proposals.drain() {
@@ -255,8 +256,10 @@ impl Node {
     fn hand_over(&mut self, committed: Vec<eraftpb::Entry>) -> Result<(), Fatal> {
         let Some(last) = committed.last().map(|entry| entry.index) else { return Ok(()) };
         let mut items = Vec::with_capacity(committed.len());
+        let mut bytes = 0;
         for entry in committed {
             let entry = convert::entry_from_raft(entry);
+            bytes += entry.weight() as u64;
             let (index, term) = (entry.index, entry.term);
             if term > self.applying.handed_term {
                 self.applying.handed_term = term;
@@ -283,6 +286,7 @@ impl Node {
         }
         self.raw.advance_apply_to(last);
         let handed = self.applying.handed;
+        self.limits.handed(handed, bytes);
         self.raw.mut_store().evict(handed);
         self.out.apply.push(ApplyTask::Entries { epoch: self.applying.epoch, items });
         Ok(())
@@ -347,7 +351,9 @@ impl Node {
         let Some(snapshot) = self.raw.store().snapshot_header().map(|header| header.index) else { return };
         let pinned = self.applying.streams.values().min().copied().unwrap_or(snapshot);
         let pin = if self.raw.store().bytes_since_snapshot > MAX_PINNED_BYTES { snapshot } else { pinned };
-        let trailing = self.raw.store().trailing(snapshot, self.config.trailing_bytes);
+        // On a full disk a late follower's convenience must wait.
+        let trailing_bytes = if self.limits.shortage.disk { 0 } else { self.config.trailing_bytes };
+        let trailing = self.raw.store().trailing(snapshot, trailing_bytes);
         let below = trailing.min(pin).min(snapshot);
         self.raw.mut_store().truncate_to(below);
         self.out.release_log_below = Some(self.raw.store().first());
@@ -356,9 +362,11 @@ impl Node {
     pub(super) fn want_snapshot(&mut self) {
         let wanted = self.raw.store().take_snapshot_wanted();
         let limit = self.config.snapshot_every_bytes.max(self.applying.snapshot_size);
-        let outgrown = self.raw.store().bytes_since_snapshot > limit;
-        if (wanted || outgrown) && !self.applying.snapshot_running && self.applying.handed > Index(0) {
+        let since = self.raw.store().bytes_since_snapshot;
+        let due = since > limit || (self.limits.snapshot_due && since > 0);
+        if (wanted || due) && !self.applying.snapshot_running && self.applying.handed > Index(0) {
             self.applying.snapshot_running = true;
+            self.limits.snapshot_due = false;
             self.out.apply.push(ApplyTask::TakeSnapshot);
         }
     }

@@ -56,6 +56,7 @@ impl Node {
             pending_reads: self.reads.len(),
             removal_settled: self.is_leader() && self.is_settled(),
             draining: self.leadership.draining,
+            shortage: self.limits.shortage,
             removed: self.removed,
         }
     }
@@ -95,6 +96,7 @@ impl Node {
             committed: Index(progress.committed_index),
             last_contact_ticks: if own { Some(0) } else { heard },
             configuration_index: if own { self.durability.durable_configuration } else { reported },
+            disk_full: if own { self.limits.shortage.disk } else { self.limits.full_peers.contains(&id) },
         })
     }
 }

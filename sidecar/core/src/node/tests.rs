@@ -1,6 +1,7 @@
 //! A small cluster of nodes in one thread: every effect is carried out by hand, so that each test owns the order of
 //! persistence, delivery and time. The large simulator lives elsewhere; these are the rules one by one.
 
+mod limits;
 mod safety;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -115,6 +116,8 @@ struct Member {
     replies: Vec<Reply>,
     down: bool,
     removed: bool,
+    /// What an applier that stands still was handed.
+    stalled: Option<Vec<ApplyTask>>,
 }
 
 /// What a test puts around a message that it forges: as this member would to that one.
@@ -177,7 +180,16 @@ impl Member {
         let tail = disk.entries.range(replay.tail_wanted()).map(|(_, entry)| entry.clone()).collect();
         let node = replay.into_node(tail).unwrap();
         let unwritten = VecDeque::new();
-        Self { node, applier, disk, unwritten, replies: Vec::new(), down: false, removed: false }
+        Self {
+            node,
+            applier,
+            disk,
+            unwritten,
+            replies: Vec::new(),
+            down: false,
+            removed: false,
+            stalled: None,
+        }
     }
 }
 
@@ -267,20 +279,14 @@ impl Cluster {
         true
     }
 
-    fn run(&mut self, id: MemberId) -> bool {
+    fn carry_out(&mut self, id: MemberId, tasks: Vec<ApplyTask>) {
         let member = self.members.get_mut(&id).unwrap();
-        if member.down || member.removed {
-            return false;
+        if let Some(stalled) = &mut member.stalled {
+            stalled.extend(tasks);
+            return;
         }
-        let effects = member.node.flush().unwrap();
-        if effects.is_empty() {
-            return false;
-        }
-        member.unwritten.extend(effects.persist);
-        member.removed = effects.removed;
-        member.replies.extend(effects.replies);
         let mut follow = Vec::new();
-        for task in effects.apply {
+        for task in tasks {
             match task {
                 ApplyTask::Entries { epoch, items } => {
                     follow.push(Event::Applied(member.applier.apply(epoch, items)));
@@ -298,6 +304,26 @@ impl Cluster {
                 }
             }
         }
+        for event in follow {
+            member.node.handle(event);
+        }
+    }
+
+    fn run(&mut self, id: MemberId) -> bool {
+        let member = self.members.get_mut(&id).unwrap();
+        if member.down || member.removed {
+            return false;
+        }
+        let effects = member.node.flush().unwrap();
+        if effects.is_empty() {
+            return false;
+        }
+        member.unwritten.extend(effects.persist);
+        member.removed = effects.removed;
+        member.replies.extend(effects.replies);
+        self.carry_out(id, effects.apply);
+        let member = self.members.get_mut(&id).unwrap();
+        let mut follow = Vec::new();
         for fetch in effects.fetch {
             let entries = member.disk.entries.range(fetch.range).map(|(_, entry)| entry.clone()).collect();
             follow.push(Event::Fetched { fetch: fetch.id, entries });

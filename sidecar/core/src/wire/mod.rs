@@ -265,6 +265,8 @@ pub(crate) struct AdminResultWire {
 pub(crate) struct ReportWire {
     #[prost(uint64, tag = "1")]
     pub(crate) durable_configuration_index: u64,
+    #[prost(bool, tag = "2")]
+    pub(crate) disk_full: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

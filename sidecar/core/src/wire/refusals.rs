@@ -25,6 +25,7 @@ pub(crate) fn refusal_to_wire(refusal: &Refusal) -> RefusalWire {
         Refusal::OutcomeUnknown => plain(6),
         Refusal::NotFormed => plain(7),
         Refusal::Stopped => plain(8),
+        Refusal::NoSpace => plain(9),
         Refusal::Membership(refusal) => match refusal {
             M::ConfChangeInProgress => plain(20),
             M::StaleConfiguration { expected, actual } => full(21, &[expected.0, actual.0], ""),
@@ -59,6 +60,7 @@ pub(crate) fn refusal_from_wire(wire: &RefusalWire) -> Refusal {
         5 => return Refusal::Timeout,
         7 => return Refusal::NotFormed,
         8 => return Refusal::Stopped,
+        9 => return Refusal::NoSpace,
         20 => M::ConfChangeInProgress,
         21 => M::StaleConfiguration { expected: Index(number(0)), actual: Index(number(1)) },
         22 => M::WrongCluster { actual: ClusterId(number(0)), given: ClusterId(number(1)) },
@@ -112,6 +114,7 @@ mod tests {
             Refusal::OutcomeUnknown,
             Refusal::NotFormed,
             Refusal::Stopped,
+            Refusal::NoSpace,
         ];
         let mut codes = std::collections::BTreeSet::new();
         for refusal in membership.into_iter().map(Refusal::from).chain(plain) {

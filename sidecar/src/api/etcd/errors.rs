@@ -74,6 +74,7 @@ fn refused(refusal: &Refusal) -> (Code, &'static str) {
         Refusal::NoLeader => (Code::Unavailable, "no leader"),
         Refusal::LeaderChanged => (Code::Unavailable, "leader changed"),
         Refusal::TooManyRequests => (Code::ResourceExhausted, "too many requests"),
+        Refusal::NoSpace => kv(KvRefusal::NoSpace),
         Refusal::TooLarge { .. } => (Code::InvalidArgument, "request is too large"),
         Refusal::Timeout => (Code::Unavailable, "request timed out"),
         // The one text of the protocol that says "it may have been applied".
@@ -172,6 +173,7 @@ mod tests {
             ),
             (Refusal::Stopped.into(), Code::Unavailable, "etcdserver: server stopped"),
             (Refusal::TooManyRequests.into(), Code::ResourceExhausted, "etcdserver: too many requests"),
+            (Refusal::NoSpace.into(), Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
             (
                 Refusal::from(MembershipRefusal::MemberNotFound).into(),
                 Code::NotFound,

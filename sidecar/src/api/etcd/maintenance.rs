@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::door::{ClientDoor, header, leader_id};
 use super::errors::ClientError;
+use crate::api::alarms::alarms;
 
 /// The protocol version that is told to clients, which compare it: kube-apiserver wants at least 3.4.31 and nothing
 /// between 3.5.0 and 3.5.12 before it asks for watch progress, and 3.6 would promise calls that are not served here
@@ -54,6 +55,7 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         if !status.formed {
             errors.push("the cluster is not formed yet: clients are not served".to_owned());
         }
+        errors.extend(alarms(&status).iter().map(|alarm| alarm.text()));
         Ok(Response::new(pb::StatusResponse {
             header: Some(header(&status, published.revision.0)),
             version: PROTOCOL_VERSION.to_owned(),
@@ -66,7 +68,7 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
             db_size_in_use: size,
             is_learner: status.role == Role::Learner,
             storage_version: String::new(),
-            db_size_quota: 0,
+            db_size_quota: i64::try_from(self.door.identity.quota_bytes).unwrap_or(i64::MAX),
             downgrade_info: None,
         }))
     }

@@ -183,6 +183,23 @@ async fn the_status_shows_leader_indexes_and_a_version_that_clients_accept() {
 }
 
 #[tokio::test]
+async fn without_space_a_put_is_refused_as_etcd_does_and_the_status_says_so() {
+    let mut status = testing::leader_status();
+    status.shortage.disk = true;
+    let member = testing::scripted(status, refusing(Refusal::NoSpace));
+    let port = serve(member, 1024).await;
+    let refused = KvClient::new(port.channel.clone()).put(put("a")).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded")
+    );
+    let answer =
+        MaintenanceClient::new(port.channel).status(pb::StatusRequest {}).await.unwrap().into_inner();
+    assert!(answer.errors[0].starts_with("memberID:1 alarm:NOSPACE"), "{:?}", answer.errors);
+    assert_eq!(answer.db_size_quota, 2 << 30);
+}
+
+#[tokio::test]
 async fn the_leader_moves_to_a_voter_and_only_on_the_leaders_word() {
     let moved = |input| match input {
         Input::Admin { request, reply } => {

@@ -13,6 +13,7 @@ use outrigger_core::types::MemberId;
 use serde_json::{Value, json};
 
 use super::{HttpDoor, Shared, failure};
+use crate::api::alarms::{Alarm, alarms};
 use crate::member::Phase;
 use crate::metrics::role_word;
 
@@ -58,9 +59,15 @@ pub(super) async fn show(State(shared): State<Shared>) -> Json<Value> {
         if let Some(published) = node.summary() {
             fields.insert("revision".to_owned(), json!(published.revision.0));
             fields.insert("db_size_bytes".to_owned(), json!(published.size_bytes));
+            fields.insert("db_quota_bytes".to_owned(), json!(door.identity.quota_bytes));
         }
     }
     Json(shown)
+}
+
+fn alarm(alarm: &Alarm) -> Value {
+    let Alarm { member, cause } = alarm;
+    json!({ "alarm": "NOSPACE", "member_id": hex(member.0), "cause": cause.word(), "text": cause.advice() })
 }
 
 fn of_node(door: &HttpDoor, status: &NodeStatus) -> Value {
@@ -92,6 +99,7 @@ fn of_node(door: &HttpDoor, status: &NodeStatus) -> Value {
         "pending": { "proposals": status.pending_proposals, "reads": status.pending_reads },
         "leaderless_ms": door.identity.ticks_to_ms(status.leaderless_ticks),
         "draining": status.draining,
+        "alarms": alarms(status).iter().map(alarm).collect::<Vec<_>>(),
         "roster": roster.collect::<Vec<_>>(),
         "tombstones": ids(&status.tombstones),
         "members": status.members.iter().map(|known| member(door, status, known)).collect::<Vec<_>>(),

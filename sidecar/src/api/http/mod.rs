@@ -110,6 +110,7 @@ async fn metrics(State(shared): State<Shared>) -> Response {
         version: &door.identity.version,
         active_ticks: u64::from(door.identity.election_ticks),
         standing: &door.member.standing(),
+        quota_bytes: door.identity.quota_bytes,
         node: status.as_deref(),
         published,
     });

@@ -94,6 +94,28 @@ async fn metrics_are_served_in_every_phase() {
 }
 
 #[tokio::test]
+async fn the_cluster_shows_what_there_is_no_space_in_and_the_quota() {
+    let shown = async |status| {
+        let app = app(answering(status, Ok(AdminReply::Done)));
+        let (_, text) = call(&app, "GET", "/cluster", "").await;
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let calm = shown(testing::leader_status()).await;
+    assert_eq!((&calm["alarms"], &calm["db_quota_bytes"]), (&json!([]), &json!(2_u64 << 30)));
+    let mut status = testing::leader_status();
+    status.shortage.quota = true;
+    status.members[1].progress.as_mut().unwrap().disk_full = true;
+    let alarmed = shown(status).await;
+    let alarms = alarmed["alarms"].as_array().unwrap();
+    let told: Vec<_> = alarms.iter().map(|it| (&it["alarm"], &it["member_id"], &it["cause"])).collect();
+    let (own, peer) = (json!("0000000000000001"), json!("0000000000000002"));
+    assert_eq!(
+        told,
+        [(&json!("NOSPACE"), &own, &json!("quota")), (&json!("NOSPACE"), &peer, &json!("disk"))]
+    );
+}
+
+#[tokio::test]
 async fn the_cluster_is_shown_with_every_members_lag_and_failures() {
     let member = answering(testing::leader_status(), Ok(AdminReply::Done));
     let metrics = Arc::new(Metrics::new());

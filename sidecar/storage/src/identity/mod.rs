@@ -31,7 +31,7 @@ use outrigger_core::types::{ClusterId, MemberId};
 
 use crate::fs::{FileSystem, IoFailure, Lock, Naming, read_file, remove_tree, replace_file, sync_parent};
 use crate::segment::wal_dir;
-use crate::snapshot_store::snapshot_dir;
+use crate::snapshot_store::{give_back, snapshot_dir};
 
 pub use file::{Identity, Resolved};
 
@@ -292,7 +292,12 @@ impl DataDir {
     fn update(&mut self, change: impl FnOnce(&mut Identity)) -> Result<(), IdentityError> {
         let mut identity = self.identity.clone();
         change(&mut identity);
-        replace_file(&*self.fs, &self.dir.join(IDENTITY), &file::encode_identity(&identity))?;
+        let write = || replace_file(&*self.fs, &self.dir.join(IDENTITY), &file::encode_identity(&identity));
+        match write() {
+            // Every start counts its boot: a full disk must not keep the member from serving what it has.
+            Err(failure) if failure.is_no_space() && give_back(&*self.fs, &self.dir)? => write()?,
+            other => other?,
+        }
         self.identity = identity;
         Ok(())
     }

@@ -229,3 +229,15 @@ fn zero_is_nobodys_id() {
     let mut dir = open_as(&fs, FIRST).unwrap();
     assert!(matches!(dir.set_cluster(ClusterId(0)), Err(IdentityError::ZeroId)));
 }
+
+#[test]
+fn a_start_on_a_full_disk_takes_the_little_room_it_needs_from_the_snapshots_reserve() {
+    let fs = SimFs::new();
+    drop(open_as(&fs, FIRST).unwrap());
+    let store = crate::snapshot_store::SnapshotStore::new(fs.shared(), &data_dir(), CLUSTER);
+    store.reserve(3 << 20).unwrap();
+    // Not a byte is free.
+    fs.set_faults(Faults { capacity: Some(3 << 20), ..Faults::default() });
+    let boot = open_as(&fs, SECOND).unwrap().identity().boot;
+    assert_eq!((boot, store.reserved().unwrap()), (2, 2 << 20));
+}

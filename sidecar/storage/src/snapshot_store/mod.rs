@@ -9,6 +9,7 @@
 mod format;
 mod incoming;
 mod reader;
+mod reserve;
 mod writer;
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use outrigger_core::log::SnapshotMark;
 use outrigger_core::types::{ClusterId, Index, Term};
@@ -26,6 +27,7 @@ use crate::fs::{FileSystem, IoFailure, Naming, OpenMode};
 pub use format::MAX_CHUNK_BYTES;
 pub use incoming::{Incoming, Transfer};
 pub use reader::{Chunks, SnapshotReader};
+pub(crate) use reserve::give_back;
 pub use writer::SnapshotWriter;
 
 const PREFIX: &str = "snap-";
@@ -169,12 +171,15 @@ pub struct SnapshotUsage {
     pub bytes: u64,
 }
 
-/// The snapshots of one data directory. Clones share it; all methods may be called from any thread.
+/// The snapshots of one data directory. Clones share it; all methods of a store and its clones may be called from any
+/// thread.
 #[derive(Clone, Debug)]
 pub struct SnapshotStore {
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
     cluster: ClusterId,
+    /// Held while the reserve is made or taken: one that becomes a snapshot must not grow meanwhile.
+    reserve: Arc<Mutex<()>>,
 }
 
 /// The snapshots' folder inside a data directory.
@@ -187,7 +192,7 @@ impl SnapshotStore {
     /// The store in `data_dir`; nothing is touched yet.
     #[must_use]
     pub fn new(fs: Arc<dyn FileSystem>, data_dir: &Path, cluster: ClusterId) -> Self {
-        Self { fs, dir: snapshot_dir(data_dir), cluster }
+        Self { fs, dir: snapshot_dir(data_dir), cluster, reserve: Arc::default() }
     }
 
     /// Begins a snapshot. Nobody sees it before [`SnapshotWriter::finish`].
@@ -196,7 +201,9 @@ impl SnapshotStore {
     /// When the disk fails or the header is too large.
     pub fn begin(&self, id: SnapshotId, header: &[u8]) -> Result<SnapshotWriter, SnapshotError> {
         self.make_dir()?;
-        SnapshotWriter::begin(self, id, header)
+        let temporary = self.temporary(id);
+        let file = self.fs.create(&temporary).naming("create", &temporary)?;
+        SnapshotWriter::over(self, id, header, file)
     }
 
     /// Opens a finished snapshot; its header and frame are checked now, its chunks as they are read.

@@ -220,3 +220,52 @@ fn another_file_under_the_same_index_is_another_transfer() {
     assert_eq!(store(&fs).incoming(transfer).unwrap().offset(), 3);
     assert_eq!(store(&fs).purge(&MARK).unwrap(), 2, "of no use once that index is marked");
 }
+
+#[test]
+fn on_a_full_disk_a_snapshot_is_written_into_the_reserve_and_the_old_ones_space_is_the_next() {
+    const BIG: usize = 40_000;
+    const ROOM: u64 = 48_000;
+    let fs = SimFs::new();
+    let store = store(&fs);
+    let write = |id, in_reserve: bool| {
+        let mut writer =
+            if in_reserve { store.begin_in_reserve(id, b"h")? } else { store.begin(id, b"h")? };
+        writer.chunk(&[7; BIG])?;
+        writer.finish()
+    };
+    write(ID, false).unwrap();
+    store.reserve(ROOM).unwrap();
+    assert_eq!(store.reserved().unwrap(), ROOM);
+    fs.set_faults(Faults { capacity: Some(BIG + 1000 + ROOM as usize), ..Faults::default() });
+    let next = SnapshotId { index: Index(20), ..ID };
+    assert!(write(next, false).unwrap_err().is_no_space());
+    assert!(store.reserve(ROOM * 2).unwrap_err().is_no_space());
+    assert_eq!(store.reserved().unwrap(), ROOM, "what was reserved before still is");
+    let info = write(next, true).unwrap();
+    let mark = SnapshotMark { index: next.index, ..MARK };
+    assert_eq!(store.verify(&mark).unwrap(), info, "cut to its own length");
+    assert_eq!(store.reserved().unwrap(), 0);
+    assert!(matches!(
+        write(SnapshotId { index: Index(30), ..ID }, true),
+        Err(SnapshotError::NotFound { .. })
+    ));
+    assert!(store.reserve(ROOM).unwrap_err().is_no_space());
+    store.purge(&mark).unwrap();
+    store.reserve(ROOM).unwrap();
+    let after_a_start = self::store(&fs.crash(|| false));
+    after_a_start.discard_unmarked(Some(&mark)).unwrap();
+    assert_eq!(after_a_start.reserved().unwrap(), ROOM, "a start keeps it");
+}
+
+#[test]
+fn what_a_failed_snapshot_left_can_be_discarded() {
+    let fs = SimFs::new();
+    let store = store(&fs);
+    fs.set_faults(Faults { capacity: Some(1000), ..Faults::default() });
+    let mut writer = store.begin(ID, b"h").unwrap();
+    let failed = writer.chunk(&[7; 40_000]).and_then(|()| writer.finish().map(|_| ()));
+    assert!(failed.unwrap_err().is_no_space());
+    store.discard_unfinished(ID).unwrap();
+    store.discard_unfinished(ID).unwrap();
+    assert_eq!(store.usage().unwrap(), SnapshotUsage::default());
+}

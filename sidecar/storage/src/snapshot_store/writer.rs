@@ -14,7 +14,7 @@ use crate::codec::len32;
 use crate::fs::{File, FileSystem, IoFailure, Naming};
 
 use super::format::{CHUNK_HEAD_BYTES, MAX_CHUNK_BYTES, chunk_crc, put_preface, put_trailer};
-use super::{SnapshotError, SnapshotId, SnapshotInfo, SnapshotStore, TEMPORARY};
+use super::{SnapshotError, SnapshotId, SnapshotInfo, SnapshotStore};
 
 const BUFFER_BYTES: usize = 256 << 10;
 pub(super) const SYNC_EVERY_BYTES: u64 = 8 << 20;
@@ -37,13 +37,18 @@ pub struct SnapshotWriter {
 }
 
 impl SnapshotWriter {
-    pub(super) fn begin(store: &SnapshotStore, id: SnapshotId, header: &[u8]) -> Result<Self, SnapshotError> {
+    /// Writes over `file`, which has the temporary name already.
+    pub(super) fn over(
+        store: &SnapshotStore,
+        id: SnapshotId,
+        header: &[u8],
+        file: Arc<dyn File>,
+    ) -> Result<Self, SnapshotError> {
         if header.len() > MAX_CHUNK_BYTES {
             return Err(SnapshotError::PartSize { bytes: header.len(), limit: MAX_CHUNK_BYTES });
         }
         let path = store.path(id);
-        let temporary = store.dir.join(format!("{}{TEMPORARY}", id.file_name()));
-        let file = store.fs.create(&temporary).naming("create", &temporary)?;
+        let temporary = store.temporary(id);
         let mut writer = Self {
             fs: Arc::clone(&store.fs),
             id,
@@ -93,6 +98,8 @@ impl SnapshotWriter {
         let before = crc32c::crc32c_append(self.crc, &self.buffer);
         let crc = put_trailer(&mut self.buffer, self.chunks, self.payload_bytes, before);
         self.drain_when(0)?;
+        // What was reserved beyond it goes back.
+        self.file.set_len(self.written).naming("cut", &self.temporary)?;
         self.file.sync_all().naming("sync", &self.temporary)?;
         self.fs.rename(&self.temporary, &self.path).naming("rename into place", &self.path)?;
         crate::fs::sync_parent(&*self.fs, &self.path)?;

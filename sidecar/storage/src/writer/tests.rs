@@ -162,6 +162,24 @@ fn a_full_disk_is_met_by_the_spares_and_told_as_such() {
 }
 
 #[test]
+fn a_reserve_that_a_full_disk_broke_is_restored_when_there_is_space_again() {
+    let fs = SimFs::new();
+    let mut opened = open(&fs).unwrap();
+    opened.writer.append(&[batch(1, 1..2, 1, 5000)]).unwrap();
+    opened.writer.restore_reserve().unwrap();
+    let before = opened.writer.usage();
+    assert_eq!(before.room_bytes, SEGMENT_BYTES - opened.writer.end.end + 2 * SEGMENT_BYTES);
+    fs.set_faults(Faults { capacity: Some(3 * SEGMENT_BYTES as usize), ..Faults::default() });
+    opened.writer.append(&[batch(2, 2..3, 1, 57_000)]).unwrap();
+    assert!(matches!(opened.writer.restore_reserve(), Err(WriteError::NoSpace(_))));
+    assert!(!opened.writer.usage().is_reserve_complete);
+    opened.writer.append(&[batch(3, 3..4, 1, 10)]).unwrap();
+    fs.set_faults(Faults::default());
+    opened.writer.restore_reserve().unwrap();
+    assert!(opened.writer.usage().is_reserve_complete);
+}
+
+#[test]
 fn a_recycled_segment_is_zeroed_before_it_is_used_even_on_a_full_disk() {
     let fs = SimFs::new();
     let mut opened = open(&fs).unwrap();
