@@ -30,6 +30,7 @@ fn leader_status() -> NodeStatus {
         commit: Index(100),
         applied: Index(99),
         campaigns: 2,
+        refused_messages: 5,
         members: vec![member(1, "orders-0", None), member(2, "orders-1", Some(40))],
         ..NodeStatus::default()
     }
@@ -58,6 +59,7 @@ fn a_scrape_shows_what_the_status_and_the_rooms_say() {
     metrics.send_failed(MemberId(2), &"connection refused");
     metrics.send_failed(MemberId(2), &"connection reset");
     metrics.refused("no_leader");
+    metrics.peer_refused("wrong_cluster");
     metrics.grpc_counter("Put", "Ok").inc();
     let text = render(&metrics, &leader_status());
     for line in [
@@ -68,6 +70,8 @@ fn a_scrape_shows_what_the_status_and_the_rooms_say() {
         "outrigger_raft_role{role=\"follower\"} 0",
         "outrigger_raft_term 7",
         "outrigger_raft_elections_started_total 2",
+        "outrigger_peer_calls_refused_total{reason=\"wrong_cluster\"} 1",
+        "outrigger_peer_messages_refused_total 5",
         "outrigger_raft_commit_index 100",
         "outrigger_raft_applied_index 99",
         "outrigger_peer_lag_entries{peer_id=\"0000000000000002\",peer=\"orders-1\"} 60",
