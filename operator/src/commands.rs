@@ -49,6 +49,8 @@ fn log_to(layout: &Layout) -> Result<(), LocalError> {
     let filter = tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info");
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file));
+    // A full disk loses lines; telling of it on a standard error that is full as well would panic.
+    let subscriber = subscriber.log_internal_errors(false);
     // Set twice only by tests that run several in one process; the first one stays.
     subscriber.try_init().ok();
     Ok(())

@@ -30,7 +30,12 @@ pub enum TelemetryError {
 pub fn init(directives: &str, format: LogFormat) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|source| TelemetryError::Directives { directives: directives.to_owned(), source })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost, and no more: telling of it would panic where standard error is a file on a
+    // full disk.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             // Colours belong to a terminal, not to a file that a kubelet writes.

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod dns;
 pub mod etcd_cluster;
 pub mod etcd_wire;
+pub mod fake_peer;
 pub mod histogram;
 pub mod history;
 pub mod linearizability;

@@ -3,6 +3,7 @@
 //! May import: nothing of ours. Deliberately absent: sampling; callers take two readings and subtract.
 
 use std::fs;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -77,6 +78,29 @@ fn kib_of_status(status: &str, label: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// How many connections to a listening address hold bytes that its process has not read: the calls that a paused process
+/// has been sent.
+///
+/// # Errors
+/// When the kernel's table cannot be read.
+pub fn unread_connections(to: SocketAddrV4) -> Result<usize> {
+    let table = fs::read_to_string("/proc/net/tcp").context("reading /proc/net/tcp")?;
+    Ok(count_unread(&table, to))
+}
+
+fn count_unread(table: &str, to: SocketAddrV4) -> usize {
+    // The address stands there as the number that its bytes in network order are to this machine.
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(to.ip().octets()), to.port());
+    let unread = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (address, _remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let (_sending, received) = fields.next()?.split_once(':')?;
+        // 01 is an established connection; a listening socket's queue counts connections, not bytes.
+        Some(address == local && state == "01" && received.bytes().any(|digit| digit != b'0'))
+    };
+    table.lines().filter(|line| unread(line) == Some(true)).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +123,16 @@ mod tests {
     fn a_process_that_is_gone_is_an_error() {
         // Above the largest pid that Linux gives (2^22).
         assert!(Usage::of(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn only_established_connections_with_unread_bytes_are_counted() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when\n\
+            0: 0105407F:094B 00000000:0000 0A 00000000:00000003 00:00000000 00000000     0\n\
+            1: 0105407F:094B 0100007F:C001 01 00000000:0000004A 00:00000000 00000000     0\n\
+            2: 0105407F:094B 0100007F:C002 01 00000000:00000000 00:00000000 00000000     0\n\
+            3: 0205407F:094B 0100007F:C003 01 00000000:0000004A 00:00000000 00000000     0\n\
+            4: 0105407F:094C 0100007F:C004 01 00000000:0000004A 00:00000000 00000000     0\n";
+        assert_eq!(count_unread(table, SocketAddrV4::new([127, 64, 5, 1].into(), 2379)), 1);
     }
 }

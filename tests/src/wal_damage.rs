@@ -1,4 +1,5 @@
-//! Damage to a member's log on disk, as a disk does it: a flipped bit in the middle, a torn last frame.
+//! Damage to a member's log on disk, as a disk does it: a flipped bit in the middle, a write that was begun, a write that
+//! went to the wrong place or was never done.
 //!
 //! May import: storage's constants of the format. Deliberately absent: storage's reader. This file finds frames by
 //! their magic on block borders, so that damage does not depend on the code that must notice it.
@@ -67,9 +68,7 @@ fn segments(folder: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When the log has fewer than three frames: then there is no middle.
 pub fn flip_a_bit_in_the_middle(data: &Path) -> Result<Frame> {
-    let frames = frames(data)?;
-    ensure!(frames.len() >= 3, "{} has only {} frames", data.display(), frames.len());
-    let frame = frames.get(frames.len() / 2).context("the middle frame")?.clone();
+    let frame = middle(data)?;
     change(&frame, |payload| {
         if let Some(byte) = payload.first_mut() {
             *byte ^= 1;
@@ -78,17 +77,60 @@ pub fn flip_a_bit_in_the_middle(data: &Path) -> Result<Frame> {
     Ok(frame)
 }
 
-/// Zeroes the second half of the last frame, as a power cut in the middle of its write does.
+/// The frame in the middle of the log.
+///
+/// # Errors
+/// When the log has fewer than three frames: then there is no middle.
+pub fn middle(data: &Path) -> Result<Frame> {
+    let frames = frames(data)?;
+    ensure!(frames.len() >= 3, "{} has only {} frames", data.display(), frames.len());
+    Ok(frames.get(frames.len() / 2).context("the middle frame")?.clone())
+}
+
+/// The frame with the highest number.
 ///
 /// # Errors
 /// When the log has no frame.
-pub fn tear_the_last_frame(data: &Path) -> Result<Frame> {
-    let frame = frames(data)?.pop().with_context(|| format!("{} has no frames", data.display()))?;
-    change(&frame, |payload| {
-        let half = payload.len() / 2;
-        payload.iter_mut().skip(half).for_each(|byte| *byte = 0);
-    })?;
-    Ok(frame)
+pub fn last(data: &Path) -> Result<Frame> {
+    frames(data)?.pop().with_context(|| format!("{} has no frames", data.display()))
+}
+
+/// The frame of that number.
+///
+/// # Errors
+/// When the log has none, or not yet.
+pub fn numbered(data: &Path, number: u64) -> Result<Frame> {
+    let found = frames(data)?.into_iter().find(|frame| frame.number == number);
+    found.with_context(|| format!("{} has no frame {number}", data.display()))
+}
+
+impl Frame {
+    /// Where the next frame would begin, in bytes.
+    #[must_use]
+    pub const fn end(&self) -> usize {
+        (self.offset + HEADER_BYTES + self.payload_bytes).next_multiple_of(BLOCK_BYTES)
+    }
+
+    /// All of it as it lies there, to the end of its last block.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or ends before.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let file = fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
+        let whole = file.get(self.offset..self.end());
+        Ok(whole.with_context(|| format!("{self:?} ends behind its file"))?.to_vec())
+    }
+}
+
+/// Writes `bytes` where they do not belong, as a disk does that mistakes an address.
+///
+/// # Errors
+/// When the file cannot be written, or has no room there.
+pub fn misdirect(bytes: &[u8], file: &Path, offset: usize) -> Result<()> {
+    let mut content = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let place = content.get_mut(offset..offset + bytes.len());
+    place.with_context(|| format!("no room at {offset} of {}", file.display()))?.copy_from_slice(bytes);
+    fs::write(file, content).with_context(|| format!("writing {}", file.display()))
 }
 
 /// Leaves half a block of a frame behind the last one, as a crash in the middle of a write that nobody was told of does.
@@ -96,12 +138,8 @@ pub fn tear_the_last_frame(data: &Path) -> Result<Frame> {
 /// # Errors
 /// When the log cannot be read or written, or has no frames.
 pub fn begin_a_frame(data: &Path) -> Result<()> {
-    let last = frames(data)?.pop().with_context(|| format!("{} has no frames", data.display()))?;
-    let mut bytes = fs::read(&last.file).with_context(|| format!("reading {}", last.file.display()))?;
-    let end = (last.offset + HEADER_BYTES + last.payload_bytes).next_multiple_of(BLOCK_BYTES);
-    let torn = bytes.get_mut(end..end + BLOCK_BYTES / 2).context("room behind the last frame")?;
-    torn.fill(0xA5);
-    fs::write(&last.file, bytes).with_context(|| format!("writing {}", last.file.display()))
+    let last = last(data)?;
+    misdirect(&[0xA5; BLOCK_BYTES / 2], &last.file, last.end())
 }
 
 fn change(frame: &Frame, damage: impl FnOnce(&mut [u8])) -> Result<()> {
@@ -146,14 +184,31 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_frame_is_the_last_one_and_keeps_its_header() {
+    fn a_misdirected_frame_is_whole_at_its_wrong_place_and_nothing_else_changes() {
         let folder = tempfile::tempdir().unwrap();
         let path = log(folder.path(), 5);
-        let frame = tear_the_last_frame(folder.path()).unwrap();
-        assert_eq!(frame.number, 5);
+        let before = fs::read(&path).unwrap();
+        let (second, target) = (numbered(folder.path(), 2).unwrap(), middle(folder.path()).unwrap());
+        assert_eq!((target.offset, target.end()), (3 * BLOCK_BYTES, 4 * BLOCK_BYTES));
+        misdirect(&second.bytes().unwrap(), &target.file, target.offset).unwrap();
         let after = fs::read(&path).unwrap();
-        assert_eq!(after[frame.offset..frame.offset + 4], *FRAME_MAGIC);
-        assert_eq!(after[frame.offset + 81..frame.offset + 83], [7, 0]);
-        assert_eq!(frames(folder.path()).unwrap().len(), 5);
+        let block = |bytes: &[u8], number: usize| bytes[number * BLOCK_BYTES..][..BLOCK_BYTES].to_vec();
+        for number in 0..6 {
+            let from = if number == 3 { 2 } else { number };
+            assert_eq!(block(&after, number), block(&before, from), "block {number}");
+        }
+        assert!(misdirect(&[0; 1], &path, 6 * BLOCK_BYTES).is_err(), "there is no room behind the end");
+    }
+
+    #[test]
+    fn a_begun_frame_lies_behind_the_last_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(folder.path(), 5);
+        fs::write(&path, [fs::read(&path).unwrap(), vec![0; BLOCK_BYTES]].concat()).unwrap();
+        begin_a_frame(folder.path()).unwrap();
+        let after = fs::read(&path).unwrap();
+        let changed: Vec<usize> = (6 * BLOCK_BYTES..after.len()).filter(|at| after[*at] == 0xA5).collect();
+        assert_eq!(changed.len(), BLOCK_BYTES / 2);
+        assert_eq!(last(folder.path()).unwrap().number, 5);
     }
 }

@@ -1,20 +1,23 @@
 //! Faults of real processes: torn and corrupt logs, pauses, floods, doubles, returns of the removed.
 //!
-//! `kill9`, `wipe`, `dns` and `bad_input` have the other rows. Not here: a misdirected or stale block, which the log's
-//! own tests write; a panic, which no input may cause; full disks and partitions, which come with the chaos tests.
+//! `kill9`, `wipe`, `dns`, `misdirected`, `peer_messages` and `bad_input` have the other rows. Not here: a panic, which no
+//! input may cause (the sidecar's own tests plant one in a whole member); full data disks and partitions, which come with
+//! the chaos tests.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use outrigger_proto::v1::{AdmitRequest, Phase, RemoveRequest, RosterEntry};
 use outrigger_tests::cluster::{Cluster, STEP};
-use outrigger_tests::etcd_wire::PutRequest;
+use outrigger_tests::etcd_wire::{KeyValue, PutRequest};
 use outrigger_tests::nemesis::progress;
+use outrigger_tests::proc_stat::unread_connections;
 use outrigger_tests::process::Process;
 use outrigger_tests::workload::{Plan, Workload};
 use outrigger_tests::{binaries, verdict, wait, wal_damage};
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, Status};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -85,11 +88,52 @@ async fn a_flipped_bit_in_the_middle_stops_the_member_which_names_file_and_offse
     judged(&cluster, load).await
 }
 
+/// Reads that a paused leader finds when it goes on.
+const QUESTIONS: usize = 8;
+
+/// What a read of the key that each round writes answered.
+type Read = Result<(Option<KeyValue>, i64), Status>;
+
+/// Writes through the others, and only then asks the paused member: the questions wait in its sockets, and are the first
+/// that it sees when it goes on, still taking itself for the leader.
+async fn ask_the_paused(cluster: &Cluster, paused: usize, round: u8) -> Result<JoinSet<Read>> {
+    let mut reads = JoinSet::new();
+    let mut connections = Vec::new();
+    for _ in 0..QUESTIONS {
+        connections.push(cluster.member(paused)?.etcd()?);
+    }
+    let put = PutRequest { key: "round".into(), value: vec![round].into(), ..PutRequest::default() };
+    let mut other = cluster.member((paused + 1) % 3)?.etcd()?;
+    wait::until_ok("a write through another", STEP, async || other.put(put.clone(), WITHIN).await).await?;
+    for mut connection in connections {
+        reads.spawn(async move { connection.get(&"round".into(), false, STEP).await });
+    }
+    let SocketAddr::V4(address) = cluster.member(paused)?.client() else { bail!("a loopback range of IPv4") };
+    wait::until_ok("the questions in the paused member's sockets", WITHIN, async || {
+        let unread = unread_connections(address)?;
+        ensure!(unread >= QUESTIONS, "{unread} connections hold something");
+        Ok(())
+    })
+    .await?;
+    Ok(reads)
+}
+
+async fn assert_no_stale_answer(mut reads: JoinSet<Read>, round: u8) -> Result<()> {
+    while let Some(read) = reads.join_next().await {
+        // A refusal is honest: who led cannot answer for the one who leads.
+        if let Ok((pair, _)) = read? {
+            let value = pair.map(|pair| pair.value.to_vec());
+            assert_eq!(value, Some(vec![round]), "a read that began after the write is older than it");
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_leader_is_replaced_and_never_answers_a_stale_read_on_its_return() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (mut cluster, load) = under_load(folder.path(), 13).await?;
-    for round in 0..3 {
+    for round in 0..3_u8 {
         let paused = cluster.leader().await?;
         let term = cluster.member(paused)?.status().await?.term;
         cluster.member_mut(paused)?.process()?.pause()?;
@@ -105,7 +149,9 @@ async fn a_paused_leader_is_replaced_and_never_answers_a_stale_read_on_its_retur
         })
         .await?;
         progress(&load, &format!("in round {round}, with the old leader paused")).await?;
+        let reads = ask_the_paused(&cluster, paused, round).await?;
         cluster.member_mut(paused)?.process()?.resume()?;
+        assert_no_stale_answer(reads, round).await?;
         cluster.serving().await?;
     }
     judged(&cluster, load).await
@@ -245,5 +291,24 @@ async fn sigterm_hands_the_leadership_over_and_ends_with_success() -> Result<()>
     cluster.serving().await?;
     let voters = cluster.configured(3).await?;
     assert_eq!(voters.conf_state.map(|conf| conf.voters.len()), Some(3), "stopping is not leaving");
+    judged(&cluster, load).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_below_standard_error_loses_lines_and_ends_nobody() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut cluster = Cluster::prepare(&binaries::outrigger()?, folder.path(), 3).await?;
+    for place in 0..3 {
+        let mut spec = cluster.spec(place, 3)?.flag("--log-level", "debug");
+        // Every write to it fails with ENOSPC.
+        spec.log = "/dev/full".into();
+        cluster.member_mut(place)?.process = Some(Process::spawn(spec)?);
+    }
+    cluster.found_and_form().await?;
+    let load = Workload::start(&Plan::contended(cluster.endpoints(), 17))?;
+    progress(&load, "without a line of log").await?;
+    for place in 0..3 {
+        assert!(cluster.member_mut(place)?.process()?.is_running(), "{place} ended");
+    }
     judged(&cluster, load).await
 }

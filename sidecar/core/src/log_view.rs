@@ -23,6 +23,8 @@ use crate::types::{FetchId, Index, MemberId, Term};
 const CACHE_BYTES: usize = 8 << 20;
 /// What one fetch brings at most; an append holds no more than this either.
 const FETCH_BYTES: usize = 1 << 20;
+/// The log writes in units of this (`wal-format.md`): an entry that is written alone takes one, however small it is.
+const WRITE_UNIT_BYTES: u64 = 4096;
 /// Fetches under way at most: a member has at most eight peers, more wait for the next heartbeat.
 const MAX_FETCHES: usize = 16;
 
@@ -46,7 +48,7 @@ pub(crate) struct LogView {
     /// Contiguous, ending at `last`.
     window: VecDeque<Entry>,
     window_bytes: usize,
-    /// Bytes of all entries appended since the last snapshot.
+    /// What was appended since the last snapshot takes on the disk, in bytes: what a snapshot's due time is for.
     pub(crate) bytes_since_snapshot: u64,
     initial: (HardState, ConfState),
     /// The newest durable snapshot of this member.
@@ -110,6 +112,8 @@ impl LogView {
         while self.runs.back().is_some_and(|(start, _)| *start >= first.index) {
             self.runs.pop_back();
         }
+        let weight: u64 = entries.iter().map(|entry| entry.weight() as u64).sum();
+        self.bytes_since_snapshot += weight.next_multiple_of(WRITE_UNIT_BYTES);
         for entry in entries {
             assert!(entry.index == self.last.next(), "the log has a gap");
             if self.runs.back().is_none_or(|(_, term)| *term != entry.term) {
@@ -117,7 +121,6 @@ impl LogView {
             }
             self.last = entry.index;
             self.window_bytes += entry.weight();
-            self.bytes_since_snapshot += entry.weight() as u64;
             self.window.push_back(entry.clone());
         }
     }
@@ -367,6 +370,18 @@ mod tests {
         let terms: Vec<u64> = (1..=4).map(|index| log.term(index).unwrap()).collect();
         assert_eq!(terms, [1, 1, 1, 3]);
         assert!(log.term(5).is_err());
+    }
+
+    #[test]
+    fn what_a_snapshot_is_due_for_is_what_the_log_takes_on_the_disk() {
+        let mut log = view();
+        for index in 2..12 {
+            log.append(&[entry(index, 1, 100)]);
+        }
+        assert_eq!(log.bytes_since_snapshot, 10 * WRITE_UNIT_BYTES, "written alone");
+        let batch: Vec<Entry> = (12..22).map(|index| entry(index, 1, 100)).collect();
+        log.append(&batch);
+        assert_eq!(log.bytes_since_snapshot, 11 * WRITE_UNIT_BYTES, "ten of them written together");
     }
 
     #[test]

@@ -133,6 +133,8 @@ pub struct NodeStatus {
     pub campaigns: u64,
     /// Leader changes seen since start.
     pub leader_changes: u64,
+    /// Peers' messages since start that were garbage, or that no member of this version sends: dropped unread.
+    pub refused_messages: u64,
     /// Proposals that await their result.
     pub pending_proposals: usize,
     /// Reads that await their index.

@@ -69,6 +69,7 @@ struct ApplyMetrics {
 struct DoorMetrics {
     grpc: Family<Two, Counter>,
     refused: Family<One, Counter>,
+    refused_peers: Family<One, Counter>,
 }
 
 /// What is read from the node's status at a scrape.
@@ -82,6 +83,7 @@ struct RaftMetrics {
     term: Gauge,
     elections: Counter,
     leader_changes: Counter,
+    refused_messages: Counter,
     commit: Gauge,
     applied: Gauge,
     last: Gauge,
@@ -172,6 +174,11 @@ impl Metrics {
     /// A proposal or a read was refused; `reason` is one of a closed set of words.
     pub fn refused(&self, reason: &'static str) {
         self.doors.refused.get_or_create(&[("reason", reason.to_owned())]).inc();
+    }
+
+    /// A peer's call was refused before anything of it was read; `reason` is one of a closed set of words.
+    pub fn peer_refused(&self, reason: &'static str) {
+        self.doors.refused_peers.get_or_create(&[("reason", reason.to_owned())]).inc();
     }
 
     /// The counter of a gRPC method's answers with one code: looked up once, kept by the caller.

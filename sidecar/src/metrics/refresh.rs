@@ -84,6 +84,7 @@ impl Metrics {
         raft.term.set(clamp(node.term.0));
         store(&raft.elections, node.campaigns);
         store(&raft.leader_changes, node.leader_changes);
+        store(&raft.refused_messages, node.refused_messages);
         raft.commit.set(clamp(node.commit.0));
         raft.applied.set(clamp(node.applied.0));
         raft.last.set(clamp(node.last.0));

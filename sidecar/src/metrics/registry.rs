@@ -39,7 +39,7 @@ pub(super) fn build() -> Metrics {
         snapshot_seconds: snapshot_buckets(),
     };
     let apply = ApplyMetrics { seconds: apply_buckets(), entries: <_>::default() };
-    let doors = DoorMetrics { grpc: <_>::default(), refused: <_>::default() };
+    let doors = DoorMetrics { grpc: <_>::default(), refused: <_>::default(), refused_peers: <_>::default() };
     let raft = RaftMetrics::default();
     let process = ProcessMetrics::default();
 
@@ -75,6 +75,11 @@ fn register_doors(to: &mut Registry, doors: &DoorMetrics, raft: &RaftMetrics) {
     to.register("grpc_requests", "Answers of the client port by method and code", doors.grpc.clone());
     to.register("requests_refused", "Proposals and reads refused, by reason", doors.refused.clone());
     to.register(
+        "peer_calls_refused",
+        "Calls of peers refused before anything of them was read, by reason",
+        doors.refused_peers.clone(),
+    );
+    to.register(
         "proposals_pending",
         "Proposals that await their applied result",
         raft.pending_proposals.clone(),
@@ -109,6 +114,11 @@ fn register_raft(to: &mut Registry, raft: &RaftMetrics) {
     to.register("raft_term", "Current term", raft.term.clone());
     to.register("raft_elections_started", "Elections that this member started", raft.elections.clone());
     to.register("raft_leader_changes", "Changes of leader that this member saw", raft.leader_changes.clone());
+    to.register(
+        "peer_messages_refused",
+        "Messages of peers that were garbage, or that no member of this version sends: dropped unread",
+        raft.refused_messages.clone(),
+    );
     to.register("raft_commit_index", "Highest index known to be committed", raft.commit.clone());
     to.register("raft_applied_index", "Index of the published state", raft.applied.clone());
     to.register("raft_last_index", "Last index of the log", raft.last.clone());

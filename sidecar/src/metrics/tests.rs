@@ -31,6 +31,7 @@ fn leader_status() -> NodeStatus {
         applied: Index(99),
         campaigns: 2,
         shortage: Shortage { disk: true, ..Shortage::default() },
+        refused_messages: 5,
         members: vec![member(1, "orders-0", None), member(2, "orders-1", Some(40))],
         ..NodeStatus::default()
     }
@@ -60,6 +61,7 @@ fn a_scrape_shows_what_the_status_and_the_rooms_say() {
     metrics.send_failed(MemberId(2), &"connection refused");
     metrics.send_failed(MemberId(2), &"connection reset");
     metrics.refused("no_leader");
+    metrics.peer_refused("wrong_cluster");
     metrics.grpc_counter("Put", "Ok").inc();
     let text = render(&metrics, &leader_status());
     for line in [
@@ -70,6 +72,8 @@ fn a_scrape_shows_what_the_status_and_the_rooms_say() {
         "outrigger_raft_role{role=\"follower\"} 0",
         "outrigger_raft_term 7",
         "outrigger_raft_elections_started_total 2",
+        "outrigger_peer_calls_refused_total{reason=\"wrong_cluster\"} 1",
+        "outrigger_peer_messages_refused_total 5",
         "outrigger_raft_commit_index 100",
         "outrigger_nospace{cause=\"disk\"} 1",
         "outrigger_nospace{cause=\"quota\"} 0",

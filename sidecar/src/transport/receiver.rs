@@ -53,37 +53,49 @@ impl PeerService {
     }
 }
 
-/// Whose word this is, once it is verified that it is meant for this member of this cluster.
+/// Whose word this is, once it is verified that it is meant for this member of this cluster. Refusals are counted.
 ///
 /// # Errors
 /// `FAILED_PRECONDITION` for another cluster or another target, `PERMISSION_DENIED` for a removed sender,
 /// `INVALID_ARGUMENT` for one that cannot be.
 pub fn verify(local: &Local, cluster: u64, from: u64, to: u64) -> Result<MemberId, Status> {
+    judge(local, cluster, from, to).map_err(|(reason, status)| {
+        local.metrics.peer_refused(reason);
+        status
+    })
+}
+
+/// The verdict, and for a refusal its word in the metrics.
+fn judge(local: &Local, cluster: u64, from: u64, to: u64) -> Result<MemberId, (&'static str, Status)> {
     if cluster != local.cluster.0 {
-        return Err(Status::failed_precondition(format!(
+        let status = Status::failed_precondition(format!(
             "cluster id mismatch: this member belongs to cluster {:016x}, the caller to {cluster:016x}; two clusters \
              share a DNS name or an address",
             local.cluster.0
-        )));
+        ));
+        return Err(("wrong_cluster", status));
     }
     if to != local.own.id.0 {
-        return Err(Status::failed_precondition(format!(
+        let status = Status::failed_precondition(format!(
             "member id mismatch: this is member {:016x} ({}), the caller wants {to:016x}; its address map is older \
              than this disk",
             local.own.id.0, local.own.name
-        )));
+        ));
+        return Err(("wrong_target", status));
     }
     let from = MemberId(from);
     if from == MemberId(0) || from == local.own.id {
-        return Err(Status::invalid_argument(format!("member {:016x} cannot be the sender", from.0)));
+        let status = Status::invalid_argument(format!("member {:016x} cannot be the sender", from.0));
+        return Err(("impossible_sender", status));
     }
     if local.node.status().tombstones.contains(&from) {
         // What the removed do then cannot be undone, so only a leader says it, and only what a majority has durable.
-        return Err(if local.node.status().removal_settled {
+        let status = if local.node.status().removal_settled {
             Status::permission_denied(removed_text(local.cluster, from))
         } else {
             Status::unavailable(format!("member {:016x} is being removed: ask the leader again", from.0))
-        });
+        };
+        return Err(("removed_sender", status));
     }
     Ok(from)
 }

@@ -162,6 +162,7 @@ pub struct Node {
     change_index: Index,
     broadcast_commit: u64,
     removed: bool,
+    refused_messages: u64,
     out: Effects,
 }
 
@@ -226,6 +227,7 @@ impl Node {
             change_index: Index(0),
             broadcast_commit: 0,
             removed: false,
+            refused_messages: 0,
             out: Effects::default(),
         };
         this.campaign_soon();

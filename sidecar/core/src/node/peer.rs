@@ -43,7 +43,10 @@ impl Node {
             return;
         }
         // Garbage of an admitted peer: a newer version's, or a fault on its side. Nothing of it can be used.
-        let Some((envelope, message)) = wire::decode_peer(bytes) else { return };
+        let Some((envelope, message)) = wire::decode_peer(bytes) else {
+            self.refused_messages += 1;
+            return;
+        };
         if !self.note_boot(from, envelope.from) {
             return;
         }
@@ -71,6 +74,7 @@ impl Node {
             message.commit = 0;
         }
         if !self.is_acceptable(from, &message) {
+            self.refused_messages += 1;
             return;
         }
         let kind = message.get_msg_type();
@@ -81,6 +85,10 @@ impl Node {
             self.leadership.gone = None;
         }
         self.leadership.last_heard.insert(from, self.leadership.ticks);
+        if kind == MessageType::MsgAppend && !self.limits.takes_in(&message.entries) {
+            // As if it were lost: it comes again when there is room.
+            return;
+        }
         // The error is that the sender has no progress here any more, or that a proposal was dropped (there are none
         // among peers' messages): nothing to be done about either.
         let _stepped = self.raw.step(message);
@@ -94,14 +102,19 @@ impl Node {
         }
         let last = self.raw.raft.raft_log.last_index();
         let committed = self.raw.raft.raft_log.committed;
+        if message.term == self.raw.raft.term && self.speaks_as_second_leader(from, message) {
+            return false;
+        }
         match message.get_msg_type() {
-            MessageType::MsgAppend => {
-                self.is_acceptable_append(message, committed) && self.limits.takes_in(&message.entries)
-            }
+            MessageType::MsgAppend => self.is_acceptable_append(message, committed),
             // Its commit index was dealt with before.
             MessageType::MsgHeartbeat => true,
             MessageType::MsgSnapshot => self.is_acceptable_snapshot(message),
-            MessageType::MsgAppendResponse => message.index <= last && message.commit <= last,
+            MessageType::MsgAppendResponse => {
+                // Nobody here asks for a snapshot: raft-rs would make one at whatever index this says.
+                let asks = message.request_snapshot != 0;
+                !asks && message.index <= last && message.commit <= last && message.reject_hint <= last
+            }
             MessageType::MsgHeartbeatResponse => message.commit <= last,
             MessageType::MsgRequestVote
             | MessageType::MsgRequestVoteResponse
@@ -120,11 +133,43 @@ impl Node {
         }
     }
 
+    /// A term has one leader. Whoever else says what only a leader says would be followed by raft-rs, or end the term.
+    fn speaks_as_second_leader(&self, from: MemberId, message: &Message) -> bool {
+        let leader = self.leader();
+        match message.get_msg_type() {
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot => {
+                leader.is_some_and(|leader| leader != from)
+            }
+            MessageType::MsgTimeoutNow => leader != Some(from),
+            MessageType::MsgHup
+            | MessageType::MsgBeat
+            | MessageType::MsgPropose
+            | MessageType::MsgAppendResponse
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgUnreachable
+            | MessageType::MsgSnapStatus
+            | MessageType::MsgCheckQuorum
+            | MessageType::MsgTransferLeader
+            | MessageType::MsgReadIndex
+            | MessageType::MsgReadIndexResp
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse => false,
+        }
+    }
+
     fn is_acceptable_append(&self, message: &Message, committed: u64) -> bool {
         let mut at = message.index;
         let mut term = message.log_term;
+        // Only the log's very beginning has term 0. raft-rs takes every index beyond its own log to have it, so that an
+        // append there with term 0 would seem to fit on.
+        if (at == 0) != (term == 0) || term > message.term {
+            return false;
+        }
         for entry in &message.entries {
-            let follows = entry.index == at + 1 && entry.term >= term && entry.term <= message.term;
+            let ordered = entry.term >= term.max(1) && entry.term <= message.term;
+            let follows = ordered && at.checked_add(1) == Some(entry.index);
             let conflicts = entry.index <= committed
                 && entry.index >= self.raw.raft.raft_log.first_index()
                 && self.raw.raft.raft_log.term(entry.index).is_ok_and(|known| known != entry.term);

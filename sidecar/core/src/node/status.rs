@@ -52,6 +52,7 @@ impl Node {
             leaderless_ticks: self.leadership.leaderless_since.map_or(0, |since| now - since),
             campaigns: self.leadership.campaigns,
             leader_changes: self.leadership.changes,
+            refused_messages: self.refused_messages,
             pending_proposals: self.proposals.len(),
             pending_reads: self.reads.len(),
             removal_settled: self.is_leader() && self.is_settled(),

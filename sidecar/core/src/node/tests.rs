@@ -693,13 +693,60 @@ fn garbage_and_forged_messages_change_nothing() {
             m.set_msg_type(T::MsgHeartbeat);
             m.to = 3;
         }),
+        // raft-rs takes an index beyond its log to be of term 0, and would take these to fit on to it.
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppend);
+            (m.index, m.commit) = (1 << 40, 1 << 40);
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppend);
+            m.index = 1 << 40;
+            m.entries = vec![raft::eraftpb::Entry { index: m.index + 1, term: 1, ..Default::default() }];
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppend);
+            (m.index, m.log_term) = (u64::MAX, 1);
+            m.entries = vec![raft::eraftpb::Entry { term: 1, ..Default::default() }];
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppend);
+            (m.index, m.log_term) = (before.last.0, before.term.0 + 1);
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppend);
+            m.entries = vec![raft::eraftpb::Entry { index: 1, ..Default::default() }];
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppendResponse);
+            m.index = 1 << 40;
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppendResponse);
+            (m.reject, m.reject_hint) = (true, u64::MAX);
+        }),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppendResponse);
+            (m.reject, m.request_snapshot) = (true, 1 << 40);
+        }),
     ];
-    for bytes in forged {
-        cluster.event(MemberId(2), Event::Peer { from: MemberId(1), bytes });
+    // In a term in which 1 leads, nobody else speaks as its leader.
+    let usurping = [T::MsgHeartbeat, T::MsgAppend, T::MsgTimeoutNow].map(|kind| {
+        forge(&|m| {
+            m.set_msg_type(kind);
+            m.from = 77;
+        })
+    });
+    let forged = forged.into_iter().map(|bytes| (1, bytes)).chain(usurping.map(|bytes| (77, bytes)));
+    let mut count = 0;
+    for (from, bytes) in forged {
+        cluster.event(MemberId(2), Event::Peer { from: MemberId(from), bytes });
         cluster.settle();
+        count += 1;
     }
     let after = cluster.members[&MemberId(2)].node.status();
+    assert_eq!(after.refused_messages - before.refused_messages, count, "each is refused, and counted");
     assert_eq!((before.term, before.commit, before.last), (after.term, after.commit, after.last));
+    assert_eq!(before.leader, after.leader);
     assert!(cluster.put(2, "still serving").is_ok());
 }
 
