@@ -149,7 +149,7 @@ struct Worker<S: StateMachine> {
 
 impl<S: StateMachine<View = View>> Worker<S> {
     fn run(mut self) {
-        while let Ok(request) = self.queue.recv() {
+        while let Some(request) = self.next() {
             let mut next = Some(request);
             while let Some(request) = next.take() {
                 match request {
@@ -164,6 +164,22 @@ impl<S: StateMachine<View = View>> Worker<S> {
                     }
                     Request::Stop => return,
                 }
+            }
+        }
+    }
+
+    /// The next request. While there is none, what the state has put off is done step by step: a compaction that nothing
+    /// follows must free its space, too, or a quota alarm that it is to end would stand for ever.
+    fn next(&mut self) -> Option<Request> {
+        loop {
+            match self.queue.try_recv() {
+                Ok(request) => return Some(request),
+                Err(mpsc::TryRecvError::Disconnected) => return None,
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
+            if !self.applier.tidy() {
+                self.publish();
+                return self.queue.recv().ok();
             }
         }
     }
@@ -266,5 +282,64 @@ impl<S: StateMachine<View = View>> Worker<S> {
     fn answer(&self, event: Event) {
         // The driver may have ended: what is applied stays published.
         drop(self.wiring.answers.send(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outrigger_core::applier::ApplyKind;
+    use outrigger_core::log::ConfState;
+    use outrigger_core::membership::{Membership, Route};
+    use outrigger_core::mvcc::{Command, Compact, DeleteRange, KeyRange, KeySpace, KvOp, Put};
+    use outrigger_core::types::{ClusterId, MemberId, ProposalId, Term};
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId(0xc1);
+
+    fn command(sequence: u64, op: KvOp) -> ApplyItem {
+        let id = ProposalId { member: MemberId(1), boot: 1, nonce: 1, sequence };
+        let kind = ApplyKind::Command { id, command: Command { op: Some(op) }.encode_to_bytes() };
+        ApplyItem { index: Index(sequence + 1), term: Term(1), kind }
+    }
+
+    #[test]
+    fn the_space_that_a_compaction_frees_is_free_though_nothing_follows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        let space = Arc::new(Space::new(1 << 20));
+        let wiring = ApplyWiring {
+            answers,
+            published: Arc::default(),
+            snapshots: crate::snapshots::tests::in_dir(dir.path(), CLUSTER),
+            metrics: Arc::default(),
+            space: Arc::clone(&space),
+        };
+        let applier = Applier::empty(CLUSTER, KeySpace::default());
+        let (thread, mut handle) = ApplyThread::start(applier, wiring).unwrap();
+
+        let mut membership = Membership::default();
+        membership.routes.insert(MemberId(1), Route { id: MemberId(1), ..Route::default() });
+        let (membership, conf_state) = (Arc::new(membership), Arc::new(ConfState::default()));
+        let kind = ApplyKind::Membership { membership, conf_state };
+        let key = |n: u64| bytes::Bytes::from(n.to_be_bytes().to_vec());
+        let mut items = vec![ApplyItem { index: Index(1), term: Term(1), kind }];
+        items.extend((1..=20_000).map(|n| command(n, KvOp::Put(Put { key: key(n), ..Put::default() }))));
+        let all = KeyRange { key: key(0), end: bytes::Bytes::from_static(&[0]) };
+        items.push(command(20_001, KvOp::DeleteRange(DeleteRange { range: all, prev_kv: false })));
+        // The writes of the compacted revision itself stay: let them be few.
+        items.push(command(20_002, KvOp::Put(Put { key: key(1), ..Put::default() })));
+        handle.submit(ApplyTask::Entries { epoch: InstallEpoch(0), items });
+        answered.blocking_recv().unwrap();
+        assert!(space.shortage().quota, "40,000 rows are beyond the quota");
+        let items = vec![command(20_003, KvOp::Compact(Compact { revision: 20_003 }))];
+        handle.submit(ApplyTask::Entries { epoch: InstallEpoch(0), items });
+        answered.blocking_recv().unwrap();
+        let patience = Instant::now() + Duration::from_secs(30);
+        while space.shortage().quota && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        assert!(!space.shortage().quota);
+        thread.stop();
     }
 }

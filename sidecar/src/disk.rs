@@ -122,20 +122,22 @@ impl WalLog {
     }
 
     /// While the disk is full the log lives on its reserve: a snapshot is asked for when it begins to, and each time half
-    /// a segment more is gone.
+    /// a segment more is gone. Not before: it would only use up its own reserve.
     fn tell_space(&mut self) {
         if self.ask_again.is_none() {
             self.room_at_request = u64::MAX;
             self.space.disk_measured(false, false);
             return;
         }
-        let room = self.writer.usage().room_bytes;
+        let usage = self.writer.usage();
+        let room = usage.room_bytes;
         self.space.disk_measured(true, room < self.segment_bytes / 2);
-        if room < self.room_at_request.saturating_sub(self.segment_bytes / 2) {
+        if usage.is_reserve_complete {
+            self.room_at_request = u64::MAX;
+        } else if room < self.room_at_request.saturating_sub(self.segment_bytes / 2) {
             self.room_at_request = room;
             self.space.snapshot_is_due();
         }
-        self.room_at_request = self.room_at_request.max(room);
     }
 
     fn tell_size(&self) {

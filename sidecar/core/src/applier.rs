@@ -163,6 +163,11 @@ impl<S: StateMachine> Applier<S> {
         self.state.view()
     }
 
+    /// See [`StateMachine::tidy`].
+    pub fn tidy(&mut self) -> bool {
+        self.state.tidy()
+    }
+
     /// Everything up to this index is applied.
     #[must_use]
     pub fn applied(&self) -> Index {

@@ -56,6 +56,12 @@ pub trait StateMachine: Sized + Send + 'static {
     /// The state as it stands, in O(1).
     fn view(&self) -> Self::View;
 
+    /// One short step of whatever has been put off and changes no answer, such as letting go of compacted history.
+    /// `false`: nothing is left. For an owner with time on its hands; nothing depends on when or whether it is called.
+    fn tidy(&mut self) -> bool {
+        false
+    }
+
     /// The view's bytes in chunks of at most 256 KiB each, produced one at a time: the whole is never in memory.
     fn snapshot_chunks(view: &Self::View) -> Box<dyn Iterator<Item = Bytes> + Send + '_>;
 

@@ -61,7 +61,7 @@ impl Bench {
         loop {
             match self.log.prepare_spare().unwrap() {
                 Prepared::More => {}
-                other => return other,
+                other @ (Prepared::Done | Prepared::Later(_)) => return other,
             }
         }
     }
@@ -120,6 +120,7 @@ fn a_state_that_outgrows_the_snapshots_reserve_is_told_before_a_snapshot_needs_i
     bench.space.state_measured(100 << 20);
     bench.append(1);
     assert_eq!(bench.space.shortage(), FULL);
+    assert_eq!(bench.snapshots_asked_for(), 0, "it would only use up what is reserved for it");
     bench.space.state_measured(64 << 10);
     bench.let_the_retry_come();
     assert_eq!(bench.idle(), Prepared::Done);

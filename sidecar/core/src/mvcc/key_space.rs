@@ -20,6 +20,8 @@ use crate::types::{Index, LeaseId};
 const SWEEP_PER_COMMAND: usize = 32;
 /// The same for a compaction itself: enough that an idle store's usual one is done at once, in about ten milliseconds.
 const SWEEP_PER_COMPACTION: usize = 4096;
+/// The same where nothing else is to be done: about two milliseconds, which a put may have to wait for.
+const SWEEP_WHEN_IDLE: usize = 1024;
 
 /// The built-in state machine.
 #[derive(Debug, Default)]
@@ -95,6 +97,10 @@ impl StateMachine for KeySpace {
 
     fn view(&self) -> View {
         self.state.clone()
+    }
+
+    fn tidy(&mut self) -> bool {
+        self.sweep(SWEEP_WHEN_IDLE)
     }
 
     fn snapshot_chunks(view: &View) -> Box<dyn Iterator<Item = Bytes> + Send + '_> {

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn appends_of_one_turn_count_before_any_of_them_is_committed() {
         let mut limits = Limits::default();
-        let entry = Entry { data: vec![0; 1 << 20].into(), ..Entry::default() };
+        let entry = Entry { data: vec![0; 1 << 20], ..Entry::default() };
         let taken = (0..300).filter(|_| limits.takes_in(std::slice::from_ref(&entry))).count();
         assert_eq!(taken, 65);
         assert!(limits.takes_in(&[]), "an append without entries carries the commit index");

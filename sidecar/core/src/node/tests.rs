@@ -678,10 +678,6 @@ fn garbage_and_forged_messages_change_nothing() {
         forge(&|m| m.set_msg_type(T::MsgReadIndex)),
         forge(&|m| m.set_msg_type(T::MsgHup)),
         forge(&|m| {
-            m.set_msg_type(T::MsgHeartbeat);
-            m.commit = 1_000_000;
-        }),
-        forge(&|m| {
             m.set_msg_type(T::MsgSnapshot);
             m.snapshot = Some(raft::eraftpb::Snapshot::default());
         }),
@@ -743,6 +739,13 @@ fn garbage_and_forged_messages_change_nothing() {
         cluster.settle();
         count += 1;
     }
+    // Its commit index may be of an earlier boot: the rest of it is listened to.
+    let heartbeat = forge(&|m| {
+        m.set_msg_type(T::MsgHeartbeat);
+        m.commit = 1_000_000;
+    });
+    cluster.event(MemberId(2), Event::Peer { from: MemberId(1), bytes: heartbeat });
+    cluster.settle();
     let after = cluster.members[&MemberId(2)].node.status();
     assert_eq!(after.refused_messages - before.refused_messages, count, "each is refused, and counted");
     assert_eq!((before.term, before.commit, before.last), (after.term, after.commit, after.last));

@@ -232,8 +232,7 @@ fn zero_is_nobodys_id() {
 
 #[test]
 fn a_start_on_a_full_disk_takes_the_little_room_it_needs_from_the_snapshots_reserve() {
-    let fs = SimFs::new();
-    drop(open_as(&fs, FIRST).unwrap());
+    let fs = member();
     let store = crate::snapshot_store::SnapshotStore::new(fs.shared(), &data_dir(), CLUSTER);
     store.reserve(3 << 20).unwrap();
     // Not a byte is free.

@@ -157,9 +157,6 @@ fn a_leader_whose_applier_stands_still_refuses_what_is_forwarded_too() {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     cluster.members.get_mut(&MemberId(1)).unwrap().stalled = Some(Vec::new());
     let big = "x".repeat(1 << 20);
-    let refused = (0..150).find_map(|_| match cluster.put(2, &big) {
-        Ok(_) => None,
-        Err(refusal) => Some(refusal),
-    });
+    let refused = (0..150).find_map(|_| cluster.put(2, &big).err());
     assert_eq!(refused, Some(Refusal::TooManyRequests));
 }
