@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use outrigger_proto::v1::peer_client::PeerClient;
 use outrigger_proto::v1::{ExchangeRequest, Frame, Hello, exchange_request, exchange_response};
+use prost::Message as _;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -19,11 +20,22 @@ use crate::etcd_wire::lazy_channel;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// The first byte of a peer's message that holds raft's own.
-const RAFT: u8 = 1;
+const RAFT: u8 = 3;
 /// The first byte of one that holds what members say beside raft.
-const CORE: u8 = 2;
+const CORE: u8 = 4;
 /// The first byte of an entry that holds a command.
 const COMMAND: u8 = 1;
+
+/// Which boot of the sender speaks, to which boot of the receiver: both are around every message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Boots {
+    /// How often the sender has started.
+    pub count: u64,
+    /// The sender's nonce.
+    pub nonce: u64,
+    /// The receiver's nonce.
+    pub to_nonce: u64,
+}
 
 /// `eraftpb.MessageType`, as far as anything here is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
@@ -108,19 +120,25 @@ pub struct RaftMessage {
 impl RaftMessage {
     /// As a frame carries it.
     #[must_use]
-    pub fn framed(&self) -> Bytes {
-        framed(RAFT, self)
+    pub fn framed(&self, boots: Boots) -> Bytes {
+        framed(RAFT, boots, &self.encode_to_vec())
     }
+}
+
+/// Bytes where raft's message (`true`) or another one of members should be.
+#[must_use]
+pub fn garbage(is_raft: bool, boots: Boots, bytes: &[u8]) -> Bytes {
+    framed(if is_raft { RAFT } else { CORE }, boots, bytes)
 }
 
 /// A proposal that is forwarded to a leader of `term` in the name of `member`: a command as the client API would make it.
 #[must_use]
-pub fn forwarded(term: u64, member: u64, command: &[u8]) -> Bytes {
+pub fn forwarded(term: u64, member: u64, boots: Boots, command: &[u8]) -> Bytes {
     // Id of the proposal: member, boot, nonce, sequence.
     let id = [member, 1, 1, 1].map(u64::to_le_bytes).concat();
     let entry = [&[COMMAND][..], &id, command].concat();
-    let forward = Forward { term, entries: vec![entry.into()] };
-    framed(CORE, &PeerMessage { forward: Some(forward) })
+    let forward = Forward { term, entries: vec![entry.into()], attempt: 1 };
+    framed(CORE, boots, &PeerMessage { forward: Some(forward) }.encode_to_vec())
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -129,6 +147,8 @@ struct Forward {
     term: u64,
     #[prost(bytes = "bytes", repeated, tag = "2")]
     entries: Vec<Bytes>,
+    #[prost(uint64, tag = "3")]
+    attempt: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -137,8 +157,9 @@ struct PeerMessage {
     forward: Option<Forward>,
 }
 
-fn framed(kind: u8, message: &impl prost::Message) -> Bytes {
-    [vec![kind], message.encode_to_vec()].concat().into()
+fn framed(kind: u8, boots: Boots, message: &[u8]) -> Bytes {
+    let boots = [boots.count, boots.nonce, boots.to_nonce].map(u64::to_le_bytes).concat();
+    [&[kind][..], &boots, message].concat().into()
 }
 
 /// A stream's first message.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use outrigger_core::mvcc::{Command, KvOp, Put};
 use outrigger_proto::v1::{Hello, SnapshotChunk, SnapshotOffsetRequest, SnapshotTarget, StatusResponse};
 use outrigger_tests::cluster::{Cluster, ClusterMember, STEP};
-use outrigger_tests::fake_peer::{self, Entry, Kind, RaftMessage, forwarded, frame, hello, speak};
+use outrigger_tests::fake_peer::{self, Boots, Entry, Kind, RaftMessage, forwarded, frame, hello, speak};
 use outrigger_tests::nemesis::progress;
 use outrigger_tests::workload::{Plan, Workload};
 use outrigger_tests::{binaries, verdict, wait};
@@ -83,13 +83,25 @@ async fn counted(member: &ClusterMember, series: &str, before: u64, what: &str) 
     .await
 }
 
-fn garbage() -> Vec<(&'static str, Bytes)> {
+/// A member that has started once says it to another.
+fn boots(from: &StatusResponse, to: &StatusResponse) -> Boots {
+    Boots { count: 1, nonce: from.boot_nonce, to_nonce: to.boot_nonce }
+}
+
+/// The same of nobody.
+fn strange_boots(to: &StatusResponse) -> Boots {
+    Boots { count: 1, nonce: STRANGER, to_nonce: to.boot_nonce }
+}
+
+fn garbage(boots: Boots) -> Vec<(&'static str, Bytes)> {
+    let right = fake_peer::garbage(true, boots, b"");
     vec![
         ("nothing at all", Bytes::new()),
-        ("an unknown kind", Bytes::from_static(b"\x09\x08\x01")),
-        ("raft's kind, then garbage", Bytes::from_static(b"\x01\xff\xff\xff\xff")),
-        ("our own kind, then garbage", Bytes::from_static(b"\x02\xff\xff\xff\xff")),
-        ("our own kind without a word", Bytes::from_static(b"\x02")),
+        ("an unknown kind", Bytes::from([&[9], right.get(1..).unwrap_or_default()].concat())),
+        ("a message that ends in its envelope", right.slice(..20)),
+        ("raft's kind, then garbage", fake_peer::garbage(true, boots, b"\xff\xff\xff\xff")),
+        ("our own kind, then garbage", fake_peer::garbage(false, boots, b"\xff\xff\xff\xff")),
+        ("our own kind without a word", fake_peer::garbage(false, boots, b"")),
         ("another protocol", Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")),
     ]
 }
@@ -102,7 +114,6 @@ fn of_a_leader(right: &RaftMessage, commit: u64) -> Vec<(&'static str, RaftMessa
     let follows = RaftMessage { index: commit, log_term: term, ..append.clone() };
     let of_kind = |kind: Kind| RaftMessage { kind: kind.into(), ..right.clone() };
     vec![
-        ("a commit beyond the log", RaftMessage { commit: FAR, ..beat.clone() }),
         ("a message for another member", RaftMessage { to: STRANGER, ..beat.clone() }),
         ("a message in another's name", RaftMessage { from: STRANGER, ..beat.clone() }),
         ("a message of no term", RaftMessage { term: 0, ..beat }),
@@ -163,12 +174,14 @@ async fn a_malformed_raft_message_is_refused_before_it_is_stepped_and_counted() 
     let from = |from: u64, to: u64| RaftMessage { from, to, term: lead.term, ..RaftMessage::default() };
 
     let mut table: Vec<(&str, &ClusterMember, u64, Bytes)> = Vec::new();
-    table.extend(garbage().into_iter().map(|(what, bytes)| (what, follower, lead.member_id, bytes)));
-    table.extend(garbage().into_iter().map(|(what, bytes)| (what, leader, STRANGER, bytes)));
+    let (down, up) = (boots(&lead, &follow), boots(&follow, &lead));
+    table.extend(garbage(down).into_iter().map(|(what, bytes)| (what, follower, lead.member_id, bytes)));
+    let strange = garbage(strange_boots(&lead));
+    table.extend(strange.into_iter().map(|(what, bytes)| (what, leader, STRANGER, bytes)));
     let wrong = of_a_leader(&from(lead.member_id, follow.member_id), follow.commit_index);
-    table.extend(wrong.into_iter().map(|(what, one)| (what, follower, lead.member_id, one.framed())));
+    table.extend(wrong.into_iter().map(|(what, one)| (what, follower, lead.member_id, one.framed(down))));
     let wrong = of_a_follower(&from(follow.member_id, lead.member_id));
-    table.extend(wrong.into_iter().map(|(what, one)| (what, leader, follow.member_id, one.framed())));
+    table.extend(wrong.into_iter().map(|(what, one)| (what, leader, follow.member_id, one.framed(up))));
     // Well formed, but a term has one leader.
     for (what, kind) in [
         ("a stranger's beat", Kind::Heartbeat),
@@ -176,7 +189,7 @@ async fn a_malformed_raft_message_is_refused_before_it_is_stepped_and_counted() 
         ("a stranger's hand-over", Kind::TimeoutNow),
     ] {
         let one = RaftMessage { kind: kind.into(), ..from(STRANGER, follow.member_id) };
-        table.push((what, follower, STRANGER, one.framed()));
+        table.push((what, follower, STRANGER, one.framed(strange_boots(&follow))));
     }
 
     let series = "outrigger_peer_messages_refused_total";
@@ -199,14 +212,18 @@ async fn a_strangers_votes_move_no_term_and_its_proposal_does_nothing() -> Resul
     let command = Command { op: Some(KvOp::Put(put)) }.encode_to_bytes();
     for place in 0..3 {
         let member = scene.cluster.member(place)?;
-        let to = member.status().await?.member_id;
+        let status = member.status().await?;
+        let (to, boots) = (status.member_id, strange_boots(&status));
         let ask = |kind: Kind| {
             let wanted =
                 RaftMessage { kind: kind.into(), from: STRANGER, to, term: term + 5, ..<_>::default() };
-            RaftMessage { index: FAR, log_term: term + 4, ..wanted }.framed()
+            RaftMessage { index: FAR, log_term: term + 4, ..wanted }.framed(boots)
         };
-        let words =
-            vec![ask(Kind::RequestPreVote), ask(Kind::RequestVote), forwarded(term, STRANGER, &command)];
+        let words = vec![
+            ask(Kind::RequestPreVote),
+            ask(Kind::RequestVote),
+            forwarded(term, STRANGER, boots, &command),
+        ];
         speak(member.peer(), vec![hello(scene.hello(STRANGER, to)), frame(words)]).await?;
     }
     progress(&scene.load, "after the stranger's proposal").await?;
@@ -240,7 +257,9 @@ async fn who_may_not_speak_is_refused_at_the_door_and_counted() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (scene, tombstoned) = with_a_tombstone(folder.path()).await?;
     let (leader, follower) = (scene.cluster.member(scene.leader)?, scene.cluster.member(scene.follower)?);
-    let (lead, follow) = (leader.status().await?.member_id, follower.status().await?.member_id);
+    let (lead, follow) = (leader.status().await?, follower.status().await?);
+    let down = boots(&lead, &follow);
+    let (lead, follow) = (lead.member_id, follow.member_id);
     let right = scene.hello(lead, follow);
     let beat = RaftMessage { kind: Kind::Heartbeat.into(), term: scene.before.term + 5, ..<_>::default() };
     let series = |reason: &str| format!("outrigger_peer_calls_refused_total{{reason=\"{reason}\"}}");
@@ -255,13 +274,13 @@ async fn who_may_not_speak_is_refused_at_the_door_and_counted() -> Result<()> {
     ] {
         let before = member.metric(&series(reason)).await?;
         // Would move the term, if it were stepped.
-        let evil = RaftMessage { from: forged.from, to: forged.to, ..beat.clone() }.framed();
+        let evil = RaftMessage { from: forged.from, to: forged.to, ..beat.clone() }.framed(down);
         let answer = speak(member.peer(), vec![hello(forged.clone()), frame(vec![evil])]).await;
         let refused = answer.err().with_context(|| format!("{forged:?} was let in"))?;
         assert_eq!(refused.code(), code, "{forged:?}: {refused}");
         counted(member, &series(reason), before, reason).await?;
     }
-    let evil = frame(vec![RaftMessage { from: lead, to: follow, ..beat }.framed()]);
+    let evil = frame(vec![RaftMessage { from: lead, to: follow, ..beat }.framed(down)]);
     for stream in [vec![evil], vec![hello(right.clone()), hello(right)]] {
         let refused =
             speak(follower.peer(), stream).await.err().context("a stream out of order was let in")?;
