@@ -228,8 +228,12 @@ impl Process {
     pub fn log(&self) -> String {
         let mut bytes = Vec::new();
         // A log that cannot be read is shown as empty: this text only explains another failure.
-        let read = File::open(&self.spec.log).and_then(|mut file| file.read_to_end(&mut bytes));
-        read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        // So is a device: some have no end.
+        let is_file = fs::metadata(&self.spec.log).is_ok_and(|log| log.is_file());
+        if is_file && let Ok(mut file) = File::open(&self.spec.log) {
+            file.read_to_end(&mut bytes).ok();
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// What it was started with.

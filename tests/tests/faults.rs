@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use outrigger_proto::v1::{AdmitRequest, Phase, RemoveRequest, RosterEntry};
 use outrigger_tests::cluster::{Cluster, STEP};
-use outrigger_tests::etcd_wire::{KeyValue, PutRequest};
+use outrigger_tests::etcd_wire::{Client, KeyValue, PutRequest};
 use outrigger_tests::nemesis::progress;
 use outrigger_tests::proc_stat::unread_connections;
 use outrigger_tests::process::Process;
@@ -94,17 +94,29 @@ const QUESTIONS: usize = 8;
 /// What a read of the key that each round writes answered.
 type Read = Result<(Option<KeyValue>, i64), Status>;
 
-/// Writes through the others, and only then asks the paused member: the questions wait in its sockets, and are the first
-/// that it sees when it goes on, still taking itself for the leader.
-async fn ask_the_paused(cluster: &Cluster, paused: usize, round: u8) -> Result<JoinSet<Read>> {
-    let mut reads = JoinSet::new();
+/// Connections to the leader, opened while all is well: what is sent on them later is read as soon as it goes on.
+async fn connected(cluster: &Cluster, leader: usize) -> Result<Vec<Client>> {
     let mut connections = Vec::new();
     for _ in 0..QUESTIONS {
-        connections.push(cluster.member(paused)?.etcd()?);
+        let mut connection = cluster.member(leader)?.etcd()?;
+        connection.get(&"round".into(), false, WITHIN).await?;
+        connections.push(connection);
     }
+    Ok(connections)
+}
+
+/// Writes through the others, and only then asks the paused member: the questions wait in its sockets, and are the first
+/// that it sees when it goes on, still taking itself for the leader.
+async fn ask_the_paused(
+    cluster: &Cluster,
+    paused: usize,
+    round: u8,
+    connections: Vec<Client>,
+) -> Result<JoinSet<Read>> {
     let put = PutRequest { key: "round".into(), value: vec![round].into(), ..PutRequest::default() };
     let mut other = cluster.member((paused + 1) % 3)?.etcd()?;
     wait::until_ok("a write through another", STEP, async || other.put(put.clone(), WITHIN).await).await?;
+    let mut reads = JoinSet::new();
     for mut connection in connections {
         reads.spawn(async move { connection.get(&"round".into(), false, STEP).await });
     }
@@ -136,6 +148,7 @@ async fn a_paused_leader_is_replaced_and_never_answers_a_stale_read_on_its_retur
     for round in 0..3_u8 {
         let paused = cluster.leader().await?;
         let term = cluster.member(paused)?.status().await?.term;
+        let connections = connected(&cluster, paused).await?;
         cluster.member_mut(paused)?.process()?.pause()?;
         let others: Vec<usize> = (0..3).filter(|place| *place != paused).collect();
         wait::until_ok("another leader", STEP, async || {
@@ -149,7 +162,7 @@ async fn a_paused_leader_is_replaced_and_never_answers_a_stale_read_on_its_retur
         })
         .await?;
         progress(&load, &format!("in round {round}, with the old leader paused")).await?;
-        let reads = ask_the_paused(&cluster, paused, round).await?;
+        let reads = ask_the_paused(&cluster, paused, round, connections).await?;
         cluster.member_mut(paused)?.process()?.resume()?;
         assert_no_stale_answer(reads, round).await?;
         cluster.serving().await?;
