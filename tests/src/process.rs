@@ -227,8 +227,8 @@ impl Process {
     #[must_use]
     pub fn log(&self) -> String {
         let mut bytes = Vec::new();
-        // A log that cannot be read is shown as empty: this text only explains another failure.
-        // So is a device: some have no end.
+        // A log that cannot be read is shown as empty, for this text only explains another failure; so is a device, for
+        // some have no end.
         let is_file = fs::metadata(&self.spec.log).is_ok_and(|log| log.is_file());
         if is_file && let Ok(mut file) = File::open(&self.spec.log) {
             file.read_to_end(&mut bytes).ok();
