@@ -68,11 +68,12 @@ impl Publication {
     /// The newest published view. Waits while a batch is being applied to a state that nobody read lately; `None` before
     /// the first one is published.
     pub async fn view(&self) -> Option<Arc<Published>> {
-        // Checked first: readers on many cores then share the flag's line.
-        if !self.is_read.load(Ordering::Relaxed) {
-            self.is_read.store(true, Ordering::Release);
-        }
         loop {
+            // Said anew each time: batches may have passed before this task was woken. Looked at first: readers on many
+            // cores then share the flag's line.
+            if !self.is_read.load(Ordering::Relaxed) {
+                self.is_read.store(true, Ordering::Release);
+            }
             // Made before the look, so that a publication between the look and the wait is not missed.
             let next = self.published.notified();
             if let Some(view) = self.view.load_full() {
@@ -169,6 +170,24 @@ mod tests {
         publication.publish(state(2));
         publication.take_back_unread();
         assert_eq!(applied(&publication), Poll::Ready(Some(2)));
+    }
+
+    #[test]
+    fn a_reader_that_was_woken_late_asks_anew_and_is_served() {
+        let publication = Publication::default();
+        publication.publish(state(1));
+        publication.take_back_unread();
+        let mut waiting = pin!(publication.view());
+        assert!(poll(waiting.as_mut()).is_pending());
+        for applied in 2..5 {
+            publication.publish(state(applied));
+            publication.take_back_unread();
+        }
+        assert!(poll(waiting.as_mut()).is_pending(), "it came between two batches");
+        publication.publish(state(5));
+        publication.take_back_unread();
+        let Poll::Ready(Some(view)) = poll(waiting.as_mut()) else { panic!("it asked, so the view stays") };
+        assert_eq!(view.applied, Index(5));
     }
 
     #[test]

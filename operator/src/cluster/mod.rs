@@ -8,6 +8,7 @@ pub mod facts;
 pub mod founding;
 pub mod ids;
 pub mod plan;
+pub mod quantity;
 pub mod report;
 pub mod status;
 pub mod validate;

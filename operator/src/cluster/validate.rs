@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::facts::Repair;
 use super::ids::ClusterName;
+use super::quantity;
 use crate::crd::{DeletionPolicy, LogLevel, RaftCluster, RepairMode, UpdateStrategyType};
 
 /// A spec that can be acted on.
@@ -28,6 +29,8 @@ pub struct Wanted {
     pub election_timeout: Duration,
     /// How often a leader is heard from.
     pub heartbeat_interval: Duration,
+    /// How large the key space may grow, in bytes.
+    pub quota_bytes: u64,
     /// How much the sidecar logs.
     pub log_level: LogLevel,
     /// Whether lost volumes are replaced without a person.
@@ -53,6 +56,14 @@ pub enum Invalid {
     /// A text that is not a duration.
     #[error("{field}: must be a duration such as 1s, 500ms or 5m (found {found:?})")]
     Duration {
+        /// The field.
+        field: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// A text that is not a number of bytes.
+    #[error("{field}: must be a whole number of bytes such as 512Mi or 2Gi (found {found:?})")]
+    Quantity {
         /// The field.
         field: &'static str,
         /// What stands there.
@@ -91,12 +102,23 @@ pub fn validate(cluster: &RaftCluster) -> Result<Wanted, Vec<Invalid>> {
     if name.is_none() {
         wrong.push(Invalid::NoName);
     }
+    let quota = quantity::bytes(&spec.consensus.quota);
+    if quota.is_none() {
+        let found = spec.consensus.quota.clone();
+        wrong.push(Invalid::Quantity { field: "spec.consensus.quota", found });
+    }
     let replicas = u8::try_from(spec.replicas).ok().filter(|count| count % 2 == 1 && *count <= 9);
     if replicas.is_none() {
         wrong.push(Invalid::Replicas { found: spec.replicas });
     }
-    let (Some(name), Some(replicas), Some(election_timeout), Some(heartbeat_interval), Some(after)) =
-        (name, replicas, election, heartbeat, after)
+    let (
+        Some(name),
+        Some(replicas),
+        Some(election_timeout),
+        Some(heartbeat_interval),
+        Some(after),
+        Some(quota_bytes),
+    ) = (name, replicas, election, heartbeat, after, quota)
     else {
         return Err(wrong);
     };
@@ -111,6 +133,7 @@ pub fn validate(cluster: &RaftCluster) -> Result<Wanted, Vec<Invalid>> {
         deletion_policy: spec.deletion_policy,
         election_timeout,
         heartbeat_interval,
+        quota_bytes,
         log_level: spec.sidecar.log_level,
         repair: match spec.repair.policy {
             RepairMode::Automatic => Repair::After(after),

@@ -135,7 +135,7 @@ impl Manifest {
     #[must_use]
     pub fn not_enforced(&self) -> Vec<String> {
         let spec = &self.cluster.spec;
-        let mut fields = vec!["spec.storage.size", "spec.consensus.quota"];
+        let mut fields = vec!["spec.storage.size"];
         let has_template = spec.template.as_object().is_some_and(|template| !template.is_empty());
         let rows = [
             (has_template, "spec.template (containers are not run)"),

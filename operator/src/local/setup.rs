@@ -98,7 +98,7 @@ impl Ground {
         let pod = wanted.name.pod(ordinal);
         let listen = |port| self.loopback.socket(ordinal, port).to_string();
         let volume = self.layout.volume(&pod);
-        let flags: [(&str, OsString); 13] = [
+        let flags: [(&str, OsString); 14] = [
             ("--name", pod.clone().into()),
             ("--data-dir", volume.clone().into()),
             ("--listen-client", listen(CLIENT_PORT).into()),
@@ -111,6 +111,7 @@ impl Ground {
             ("--cluster-size", self.initial_size.to_string().into()),
             ("--heartbeat-interval", format!("{}ms", wanted.heartbeat_interval.as_millis()).into()),
             ("--election-timeout", format!("{}ms", wanted.election_timeout.as_millis()).into()),
+            ("--quota-bytes", wanted.quota_bytes.to_string().into()),
             ("--log-level", wanted.log_level.to_string().into()),
         ];
         let mut arguments: Vec<OsString> = vec!["run".into()];

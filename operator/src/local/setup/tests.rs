@@ -35,7 +35,7 @@ fn a_member_is_started_with_the_agreed_flags() {
         --advertise-peer orders-0.orders-peers.default.svc.cluster.local:2380 \
         --advertise-client http://127.0.201.1:2379 --peers-dns orders-peers.default.svc.cluster.local \
         --dns-server 127.0.201.254:5353 --cluster-size 3 --heartbeat-interval 100ms \
-        --election-timeout 1000ms --log-level info --exit-with-stdin";
+        --election-timeout 1000ms --quota-bytes 536870912 --log-level info --exit-with-stdin";
     assert_eq!(arguments(&ground, &manifest()), wanted);
 }
 
