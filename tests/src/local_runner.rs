@@ -89,6 +89,7 @@ pub struct LocalRunner {
     name: String,
     program: PathBuf,
     data: PathBuf,
+    spec: Spec,
     process: Process,
 }
 
@@ -110,8 +111,8 @@ impl LocalRunner {
             .flag("--loopback", network)
             .flag("--sidecar", binaries::outrigger()?)
             .argument("--plain");
-        let process = Process::spawn(spec)?;
-        Ok(Self { range, name, program, data, process })
+        let process = Process::spawn(spec.clone())?;
+        Ok(Self { range, name, program, data, spec, process })
     }
 
     /// Where the clients of the first `members` members speak to, by ordinal.
@@ -187,6 +188,16 @@ impl LocalRunner {
             Ok(view)
         });
         settled.await.with_context(|| self.process.log_tail(40))
+    }
+
+    /// `kill -9`, and the same command again at once.
+    ///
+    /// # Errors
+    /// When it cannot be killed or started.
+    pub fn kill_and_start_again(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process = Process::spawn(self.spec.clone())?;
+        Ok(())
     }
 
     /// `local stop NAME`, which must end the run with success.

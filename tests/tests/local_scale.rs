@@ -96,3 +96,22 @@ async fn scaled_by_the_runner_under_load_nothing_is_lost_and_the_two_that_left_r
     }
     runner.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_was_killed_is_started_again_over_the_same_data_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut runner = LocalRunner::start(&manifest_of(3, folder.path())?, folder.path())?;
+    let before = runner.settled(3).await?;
+    let load = Workload::start(&Plan::contended(runner.endpoints(3), 32))?;
+    progress(&load, "before the kill").await?;
+    runner.kill_and_start_again()?;
+    let after = runner.settled(3).await?;
+    progress(&load, "after it").await?;
+    assert_eq!(
+        (before.status.cluster_id.clone(), before.ids()?),
+        (after.status.cluster_id.clone(), after.ids()?)
+    );
+    let history = load.finish().await?;
+    verdict::demand(&history, &mut runner.etcd(0)?).await?;
+    runner.stop().await
+}

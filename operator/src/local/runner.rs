@@ -35,6 +35,9 @@ use crate::output::Screen;
 const BUSY: Duration = Duration::from_millis(200);
 /// Between two passes otherwise.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long the members' ports may be taken at the start, and how often they are tried.
+const PORTS_WITHIN: Duration = Duration::from_secs(5);
+const PORTS_ASKED_EACH: Duration = Duration::from_millis(100);
 /// A silent member must not hold a pass up for long.
 const DEADLINES: Deadlines = Deadlines {
     connect: Duration::from_millis(300),
@@ -96,13 +99,22 @@ pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError>
         record,
         zone,
     };
-    for ordinal in (0..runner.record.content().pods).map(Ordinal) {
-        runner.ground.check_ports(ordinal)?;
-    }
+    ports_come_free(&runner.ground, runner.record.content().pods).await?;
     runner.follow_pods();
     let end = runner.until_end(screen, requests).await;
     runner.stop_all().await;
     runner.conclude(end?)
+}
+
+/// Waits for the members' ports: those of a runner that was killed stop by themselves, but not within the same moment.
+async fn ports_come_free(ground: &Ground, pods: u8) -> Result<(), LocalError> {
+    let deadline = Instant::now() + PORTS_WITHIN;
+    loop {
+        match (0..pods).try_for_each(|ordinal| ground.check_ports(Ordinal(ordinal))) {
+            Err(_) if Instant::now() < deadline => sleep(PORTS_ASKED_EACH).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 impl Runner {
