@@ -15,6 +15,7 @@
 //! | 32 | 8 | segment number |
 //! | 40 | 8 | the next index when the segment began |
 //! | 48 | 24 | seal: previous segment (0: none), the offset at which it validly ends, its last frame's number |
+//! | 72 | 8 | bytes of the file: a shorter one was cut from outside |
 //!
 //! **Frames** follow from block 1, each beginning on a block and zero-padded to the next one:
 //!
@@ -111,12 +112,14 @@ pub struct SegmentHeader {
     pub next_index: Index,
     /// Where the log before it ends.
     pub seal: Seal,
+    /// Bytes of the file, which never change.
+    pub file_bytes: u64,
 }
 
 impl SegmentHeader {
     /// Appends the header's block.
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
-        let Self { cluster, member, segment, next_index, seal } = self;
+        let Self { cluster, member, segment, next_index, seal, file_bytes } = self;
         let start = buffer.len();
         buffer.put_slice(SEGMENT_MAGIC);
         buffer.put_u32_le(0);
@@ -124,6 +127,7 @@ impl SegmentHeader {
         for field in [cluster.0, member.0, *segment, next_index.0, seal.segment, seal.end, seal.frame] {
             buffer.put_u64_le(field);
         }
+        buffer.put_u64_le(*file_bytes);
         buffer.resize(start + BLOCK_BYTES as usize, 0);
         let crc = crc32c::crc32c(buffer.get(start + 12..).unwrap_or_default());
         if let Some(place) = buffer.get_mut(start + 8..start + 12) {
@@ -147,6 +151,7 @@ impl SegmentHeader {
             segment: fields.u64()?,
             next_index: Index(fields.u64()?),
             seal: Seal { segment: fields.u64()?, end: fields.u64()?, frame: fields.u64()? },
+            file_bytes: fields.u64()?,
         })
     }
 }

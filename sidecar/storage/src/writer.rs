@@ -321,9 +321,9 @@ impl Writer {
         buffer.clear();
         buffer.shrink_to(BUFFER_KEPT_BYTES);
         if is_new {
-            let Setup { cluster, member, .. } = self.setup;
-            let next_index = self.state.tail.last.next();
-            SegmentHeader { cluster, member, segment, next_index, seal: self.end }.encode(buffer);
+            let Setup { cluster, member, segment_size_bytes: file_bytes, .. } = self.setup;
+            let (next_index, seal) = (self.state.tail.last.next(), self.end);
+            SegmentHeader { cluster, member, segment, next_index, seal, file_bytes }.encode(buffer);
         }
         buffer.resize(buffer.len() + FRAME_HEADER_BYTES, 0);
         if is_new {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::fs::{File, Naming, OpenMode};
 use crate::record::{Preamble, Record, Seal, records};
 use crate::segment::{BLOCK_BYTES, BlockReader, FIRST_FRAME_OFFSET, Place, SegmentHeader, parse_file_name};
-use crate::wal::OpenError;
+use crate::wal::{MIN_SEGMENT_SIZE_BYTES, OpenError};
 use crate::writer::Setup;
 
 /// A segment's file and its beginning.
@@ -87,12 +87,33 @@ fn probe(setup: &Setup, number: u64, path: PathBuf, file: Arc<dyn File>) -> Resu
             return Err(OpenError::OtherMember { path, found: header.member, expected: setup.member });
         }
     }
+    refuse_cut_file(&path, len, header.as_ref())?;
     let place = Place { cluster: setup.cluster, member: setup.member, segment: number };
     let preamble = match reader.frame(&place, FIRST_FRAME_OFFSET).naming("read", &path)? {
         None => None,
         Some((_, payload)) => Some(first_preamble(payload, &path)?),
     };
     Ok(Probed { number, path, file, len, header, preamble })
+}
+
+/// A segment's space is taken before it gets its name: no crash leaves a shorter file. Cut at a frame's edge it would
+/// look like a log that ends there.
+fn refuse_cut_file(
+    path: &std::path::Path,
+    len: u64,
+    header: Option<&SegmentHeader>,
+) -> Result<(), OpenError> {
+    let least = header.map_or(MIN_SEGMENT_SIZE_BYTES, |header| header.file_bytes);
+    if len >= least {
+        return Ok(());
+    }
+    Err(OpenError::Corruption {
+        path: path.to_path_buf(),
+        offset: len,
+        reason: format!(
+            "the file ends there, though it was made with {least} bytes: it was cut from outside"
+        ),
+    })
 }
 
 fn first_preamble(payload: &[u8], path: &std::path::Path) -> Result<Preamble, OpenError> {

@@ -4,7 +4,7 @@
 //! **The proof.** A frame is written only after the one before it was synced. So a valid frame *header* numbered n
 //! proves that frame n−1 was durable, and a valid segment header proves the same of the frame that its seal names.
 //! Damage is corruption if and only if something behind it proves that more was durable than what validates; else it
-//! is the tail of a write that nobody was promised. Rot within the very last frame cannot be told from such a tear.
+//! is the tail of a write that nobody was promised, if a crash can have left it so (`tear`), and corruption otherwise.
 //!
 //! **After a tear** the damaged bytes are copied to a file, and the valid end is sealed in a *new* segment's header
 //! before anything else is written: appended behind a cut in the old one, what was cut could come alive again.
@@ -14,6 +14,7 @@
 
 mod chain;
 mod replay;
+mod tear;
 pub(crate) mod torn;
 
 use std::path::PathBuf;
@@ -86,12 +87,17 @@ fn tail_rests(setup: &Setup, chain: &chain::Chain, replay: &Replay) -> Result<Ve
     for segment in &chain.after {
         rests.push(torn::scan(setup, segment, 0)?);
     }
-    let Some(proof) = rests.iter().filter_map(|rest| rest.proof).max_by_key(|proof| proof.durable) else {
-        return Ok(rests);
+    let proof = rests.iter().filter_map(|rest| rest.proof).max_by_key(|proof| proof.durable);
+    let Some(proof) = proof.filter(|proof| proof.durable > replay.end.frame) else {
+        return match rests.iter().find_map(|rest| Some((rest, rest.rot?))) {
+            Some((rest, (offset, reason))) => Err(OpenError::Corruption {
+                path: rest.path.clone(),
+                offset,
+                reason: format!("frame {} is due there: {reason}", replay.end.frame + 1),
+            }),
+            None => Ok(rests),
+        };
     };
-    if proof.durable <= replay.end.frame {
-        return Ok(rests);
-    }
     // The damage is where the log stops to validate: in the last segment, or in the first one that never began.
     let (path, offset) = match (chain.segments.last(), chain.after.first()) {
         (Some(last), _) => (last.path.clone(), replay.end.end),

@@ -119,14 +119,15 @@ fn sectors_of_the_last_frame_may_be_lost_in_any_order() {
 
 #[test]
 fn what_was_cut_off_never_comes_alive_again() {
-    // Frame 3 is whole but for one byte; it is sealed off, and then the byte comes back.
-    let fs = log_of(3, 100);
-    let at = FIRST_FRAME_OFFSET as usize + 2 * BLOCK + 60;
-    fs.patch(&segment_path(1), |bytes| bytes[at] ^= 1);
+    // Frame 3 is whole but for one sector; it is sealed off, and then the sector comes back.
+    let fs = log_of(3, 3000);
+    let at = FIRST_FRAME_OFFSET as usize + 2 * BLOCK + 2 * SECTOR;
+    let lost = fs.bytes(&segment_path(1))[at..at + SECTOR].to_vec();
+    fs.patch(&segment_path(1), |bytes| bytes[at..at + SECTOR].fill(0));
     let mut opened = open(&fs).unwrap();
     assert_eq!(opened.recovered.last_index, Index(2));
     opened.writer.append(&[batch(1, 3..4, 2, 50)]).unwrap();
-    fs.patch(&segment_path(1), |bytes| bytes[at] ^= 1);
+    fs.patch(&segment_path(1), |bytes| bytes[at..at + SECTOR].copy_from_slice(&lost));
     let opened = open(&fs.copy()).unwrap();
     assert_eq!(opened.recovered.term_runs, [(Index(1), Term(1)), (Index(3), Term(2))]);
     assert_eq!(opened.recovered.hard_state.term, Term(2));
@@ -145,6 +146,38 @@ fn damage_before_the_last_frame_is_corruption_and_says_where() {
             assert_eq!(fs.bytes(&segment_path(1)), before, "nothing is cut or mended");
         }
     }
+}
+
+/// No sector of it is missing, so no crash made it: what has rotted there may have been acknowledged.
+#[test]
+fn rot_in_the_last_frame_is_corruption() {
+    for bytes in [100, 10_000] {
+        let whole = log_of(3, bytes);
+        let frame = (FRAME_HEADER_BYTES + bytes).next_multiple_of(BLOCK) as u64;
+        let offset = FIRST_FRAME_OFFSET + 2 * frame;
+        for within in [0, 5, 20, 40, bytes / 2, bytes] {
+            let fs = whole.copy();
+            fs.patch(&segment_path(1), |bytes| bytes[offset as usize + within] ^= 4);
+            assert_eq!(corruption_offset(open(&fs)), (segment_path(1), offset), "byte {within} of {bytes}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_cut_short_is_corruption_wherever_it_is_cut() {
+    let whole = log_of(40, 3000);
+    for segment in segments(&whole) {
+        let size = whole.bytes(&segment_path(segment)).len();
+        for cut in (0..size).step_by(BLOCK).chain([100, BLOCK + 1, size - 1]) {
+            let fs = whole.copy();
+            fs.patch(&segment_path(segment), |bytes| bytes.truncate(cut));
+            assert_eq!(corruption_offset(open(&fs)), (segment_path(segment), cut as u64));
+        }
+    }
+    // Without a header nobody knows how long it was, only that none is shorter than the least.
+    whole.patch(&segment_path(1), |bytes| bytes.truncate(BLOCK));
+    whole.patch(&segment_path(1), |bytes| bytes.fill(0));
+    assert_eq!(corruption_offset(open(&whole)), (segment_path(1), BLOCK_BYTES));
 }
 
 #[test]
@@ -193,15 +226,14 @@ fn a_misdirected_frame_never_validates() {
     let copy_of = |bytes: &[u8], frame: u64| {
         bytes[(FIRST_FRAME_OFFSET + frame * BLOCK_BYTES) as usize..][..BLOCK].to_vec()
     };
-    // Frame 2 again behind the end: it is no frame there, so the end is torn, not longer.
+    // Frame 2 again behind the end: it is no frame there, and no crash leaves such a thing.
     let behind = fs.copy();
     behind.patch(&segment_path(1), |bytes| {
         let stray = copy_of(bytes, 1);
         bytes[(FIRST_FRAME_OFFSET + 4 * BLOCK_BYTES) as usize..][..BLOCK].copy_from_slice(&stray);
     });
-    let opened = open(&behind).unwrap();
-    assert_eq!(opened.recovered.last_index, Index(4));
-    assert_eq!(opened.report.torn.len(), 1);
+    let end = FIRST_FRAME_OFFSET + 4 * BLOCK_BYTES;
+    assert_eq!(corruption_offset(open(&behind)), (segment_path(1), end));
     // Frame 1 over frame 2: the place of frame 2 holds no frame, and frames 3 and 4 prove that it did.
     fs.patch(&segment_path(1), |bytes| {
         let stray = copy_of(bytes, 0);
@@ -247,8 +279,8 @@ fn a_log_that_must_exist_and_does_not_is_refused() {
     let refused = Wal::open(SimFs::new().shared(), &data_dir(), must.clone());
     assert!(matches!(refused, Err(OpenError::Empty { .. })));
     // The only frame there ever was is torn: that member's vote may have been in it.
-    let fs = log_of(1, 100);
-    fs.patch(&segment_path(1), |bytes| bytes[FIRST_FRAME_OFFSET as usize + 50] ^= 1);
+    let fs = log_of(1, 3000);
+    fs.patch(&segment_path(1), |bytes| bytes[FIRST_FRAME_OFFSET as usize + SECTOR..][..SECTOR].fill(0));
     let refused = Wal::open(fs.copy().shared(), &data_dir(), must);
     assert!(matches!(refused, Err(OpenError::Empty { .. })));
     assert_eq!(open(&fs).unwrap().recovered.last_index, Index(0));
@@ -369,19 +401,19 @@ fn stale_frames_of_a_recycled_segment_never_validate() {
     let newest = *segments(&fs).last().unwrap();
     let used = opened.writer.end.end as usize;
     fs.patch(&segment_path(newest), |bytes| bytes[used..].copy_from_slice(&stale[used..]));
-    let opened = open(&fs).unwrap();
-    assert_eq!(opened.recovered.last_index, Index(39));
-    assert_eq!(opened.report.torn.len(), 1, "remains, but no frames");
+    assert_eq!(corruption_offset(open(&fs)), (segment_path(newest), used as u64));
 }
 
 #[test]
 fn a_segment_that_never_began_is_set_aside() {
     let whole = log_of(30, 3000);
     let last = *segments(&whole).last().unwrap();
-    for (name, content, torn) in [("zeros", 0u8, 0), ("garbage", 0xAB, 1)] {
+    for (name, sector, torn) in [("zeros", 0, 0), ("its first frame without a beginning", SECTOR, 1)] {
         let fs = whole.copy();
         let path = segment_path(last + 1);
-        fs.create(&path).unwrap().write_at(&vec![content; SEGMENT_BYTES as usize], 0).unwrap();
+        let mut content = vec![0; SEGMENT_BYTES as usize];
+        content[FIRST_FRAME_OFFSET as usize + sector..][..sector].fill(0xAB);
+        fs.create(&path).unwrap().write_at(&content, 0).unwrap();
         let mut opened = open(&fs).unwrap();
         assert_eq!(opened.recovered.last_index, Index(30), "{name}");
         assert_eq!(opened.report.torn.len(), torn, "{name}");
@@ -397,7 +429,7 @@ fn the_header_of_a_segment_that_never_began_proves_what_was_durable_before() {
     let fs = log_of(16, 3000);
     assert_eq!(segments(&fs), [1, 2]);
     let first = FIRST_FRAME_OFFSET as usize;
-    fs.patch(&segment_path(2), |bytes| bytes[first + 50] ^= 1);
+    fs.patch(&segment_path(2), |bytes| bytes[first + SECTOR..][..SECTOR].fill(0));
     assert_eq!(open(&fs.copy()).unwrap().recovered.last_index, Index(15));
     let last = first + 14 * BLOCK;
     fs.patch(&segment_path(1), |bytes| bytes[last + 50] ^= 1);

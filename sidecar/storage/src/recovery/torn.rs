@@ -12,6 +12,7 @@ use crate::wal::{OpenError, TornTail};
 use crate::writer::Setup;
 
 use super::chain::Probed;
+use super::tear;
 
 const COPY_SLICE_BYTES: usize = 1 << 20;
 const PREFIX: &str = "torn-";
@@ -31,12 +32,14 @@ pub(super) struct Proof {
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) segment: u64,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     file: Arc<dyn File>,
     pub(super) from: u64,
     /// The end of the last block that is not all zeros; `None` when all are.
     pub(super) nonzero_until: Option<u64>,
     pub(super) proof: Option<Proof>,
+    /// Where no crash can have left what lies at the log's end, and why not.
+    pub(super) rot: Option<(u64, &'static str)>,
 }
 
 /// Looks at every block of the segment from `from` on: is it zeros, and does it begin a frame. Only headers are looked at:
@@ -50,12 +53,17 @@ pub(super) fn scan(setup: &Setup, segment: &Probed, from: u64) -> Result<Rest, O
         from,
         nonzero_until: None,
         proof: None,
+        rot: None,
     };
     let seal = segment.header.filter(|_| from == 0).map(|header| header.seal);
     if let Some(seal) = seal {
         rest.note(Proof { durable: seal.frame, segment: segment.number, offset: 0 });
     }
     let mut reader = BlockReader::new(&*segment.file);
+    let due = from.max(FIRST_FRAME_OFFSET);
+    rest.rot = tear::not_torn(&mut reader, &place, due, segment.len)
+        .naming("read", &segment.path)?
+        .map(|reason| (due, reason));
     let mut offset = from;
     while offset < segment.len {
         let block = reader.at(offset, BLOCK_BYTES as usize).naming("read", &segment.path)?;

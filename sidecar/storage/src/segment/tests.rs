@@ -79,6 +79,7 @@ fn a_segment_header_survives_the_round_trip_and_no_flip_in_its_block() {
         segment: 3,
         next_index: Index(12),
         seal: Seal { segment: 2, end: 8192, frame: 40 },
+        file_bytes: 1 << 20,
     };
     let mut bytes = Vec::new();
     header.encode(&mut bytes);
