@@ -133,13 +133,52 @@ pub fn misdirect(bytes: &[u8], file: &Path, offset: usize) -> Result<()> {
     fs::write(file, content).with_context(|| format!("writing {}", file.display()))
 }
 
-/// Leaves half a block of a frame behind the last one, as a crash in the middle of a write that nobody was told of does.
+/// Leaves the second half of a frame's block behind the last one, as a crash in the middle of a write that nobody was told
+/// of does.
 ///
 /// # Errors
 /// When the log cannot be read or written, or has no frames.
 pub fn begin_a_frame(data: &Path) -> Result<()> {
     let last = last(data)?;
-    misdirect(&[0xA5; BLOCK_BYTES / 2], &last.file, last.end())
+    misdirect(&[0xA5; BLOCK_BYTES / 2], &last.file, last.end() + BLOCK_BYTES / 2)
+}
+
+/// Flips one bit in the payload of the last frame, and says which frame that is.
+///
+/// # Errors
+/// When the log cannot be read or written, or has no frames.
+pub fn flip_a_bit_in_the_last(data: &Path) -> Result<Frame> {
+    let frame = last(data)?;
+    change(&frame, |payload| {
+        if let Some(byte) = payload.last_mut() {
+            *byte ^= 1;
+        }
+    })?;
+    Ok(frame)
+}
+
+/// Cuts the segment of the last frame where that frame begins, and says which frame that was.
+///
+/// # Errors
+/// When the log cannot be read or written, or has no frames.
+pub fn cut_off_the_last(data: &Path) -> Result<Frame> {
+    let frame = last(data)?;
+    let file = fs::File::options().write(true).open(&frame.file);
+    let file = file.with_context(|| format!("opening {}", frame.file.display()))?;
+    file.set_len(u64::try_from(frame.offset)?)
+        .with_context(|| format!("cutting {}", frame.file.display()))?;
+    Ok(frame)
+}
+
+/// Zeroes every frame from that number on, as a disk does that acknowledged writes and never did them.
+///
+/// # Errors
+/// When the log cannot be read or written.
+pub fn forget_from(data: &Path, number: u64) -> Result<()> {
+    for frame in frames(data)?.into_iter().filter(|frame| frame.number >= number) {
+        misdirect(&vec![0; frame.end() - frame.offset], &frame.file, frame.offset)?;
+    }
+    Ok(())
 }
 
 fn change(frame: &Frame, damage: impl FnOnce(&mut [u8])) -> Result<()> {
@@ -207,8 +246,9 @@ mod tests {
         fs::write(&path, [fs::read(&path).unwrap(), vec![0; BLOCK_BYTES]].concat()).unwrap();
         begin_a_frame(folder.path()).unwrap();
         let after = fs::read(&path).unwrap();
-        let changed: Vec<usize> = (6 * BLOCK_BYTES..after.len()).filter(|at| after[*at] == 0xA5).collect();
-        assert_eq!(changed.len(), BLOCK_BYTES / 2);
+        let changed: Vec<usize> = (0..after.len()).filter(|at| after[*at] == 0xA5).collect();
+        let half = BLOCK_BYTES / 2;
+        assert_eq!(changed, (6 * BLOCK_BYTES + half..7 * BLOCK_BYTES).collect::<Vec<_>>());
         assert_eq!(last(folder.path()).unwrap().number, 5);
     }
 }

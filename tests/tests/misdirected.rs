@@ -1,16 +1,18 @@
 //! Writes that a disk did to the wrong place, to another file, or not at all: whole, valid frames that do not belong where
 //! they lie. What a frame's checksum covers besides its bytes (cluster, member, segment, offset) must refuse each.
 //!
-//! In the middle of the log that is corruption: no vote, no service, be replaced. At its end it is what a crash may leave,
-//! and the member goes on. `faults` has the flipped bit and the torn write.
+//! All of it is corruption: no vote, no service, be replaced. What a disk never wrote at the log's very end cannot be seen
+//! there; when a majority forgets so, the member that remembers must not serve it as if nothing had happened. `faults` has the
+//! flipped bits and the torn write.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use outrigger_proto::v1::{Hello, Phase, StatusResponse};
 use outrigger_tests::cluster::{Cluster, STEP};
+use outrigger_tests::etcd_wire::PutRequest;
 use outrigger_tests::fake_peer::{hello, speak};
 use outrigger_tests::nemesis::progress;
 use outrigger_tests::wal_damage::{self, Frame};
@@ -118,7 +120,7 @@ async fn a_frame_of_another_place_in_the_middle_is_corruption_and_the_member_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_valid_frame_of_another_place_behind_the_end_is_not_taken_for_the_next_one() -> Result<()> {
+async fn a_valid_frame_of_another_place_behind_the_end_is_corruption_and_not_the_next_one() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (mut cluster, load) = under_load(folder.path(), 52).await?;
     for stale in [false, true] {
@@ -138,21 +140,49 @@ async fn a_valid_frame_of_another_place_behind_the_end_is_not_taken_for_the_next
         };
         wal_damage::misdirect(&planted.bytes()?, &last.file, last.end())?;
         cluster.spawn(victim)?;
-        cluster.serving().await?;
-        let status = cluster.member(victim)?.status().await?;
-        assert_eq!((status.phase(), status.member_id), (Phase::Member, id), "stale: {stale}");
-        let copies = fs::read_dir(data.join("wal"))?.filter_map(Result::ok);
-        let copies: Vec<PathBuf> = copies.map(|entry| entry.path()).collect();
-        let is_copy = |path: &&PathBuf| path.to_string_lossy().contains(&format!("-{:016x}", last.end()));
-        let copy = copies.iter().find(is_copy).with_context(|| format!("no copy among {copies:?}"))?;
-        assert!(fs::read(copy)?.starts_with(&planted.bytes()?), "what was found there is kept");
-        progress(&load, &format!("with it, stale: {stale}")).await?;
-        // Its own state, not the leader's: what it replayed shows here.
-        let read = cluster.member(victim)?.etcd()?.get(&"k".into(), false, WITHIN).await?;
-        assert_eq!(read.0, None);
+        let fault = out_of_service(&cluster, victim).await?.fault;
+        assert!(fault.contains(&last.end().to_string()), "stale: {stale}: {} in {fault}", last.end());
+        progress(&load, &format!("without it, stale: {stale}")).await?;
+        replaced(&mut cluster, victim, id).await?;
     }
     let victim = (cluster.leader().await? + 1) % 3;
     judged(&cluster, load, victim).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_majority_of_disks_forgot_is_not_served_by_the_member_that_remembers_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut cluster = Cluster::start(&binaries::outrigger()?, folder.path(), 3).await?;
+    let forgotten = |round: u64| format!("forgotten {round}");
+    for round in 0..20 {
+        let put = PutRequest { key: "k".into(), value: forgotten(round).into(), ..PutRequest::default() };
+        cluster.member(0)?.etcd()?.put(put, WITHIN).await?;
+    }
+    let newest = cluster.leader_status().await?.commit_index;
+    wait::until_ok("member 2 to have it all", STEP, async || {
+        let applied = cluster.member(2)?.status().await?.applied_index;
+        ensure!(applied >= newest, "{applied} of {newest}");
+        anyhow::Ok(())
+    })
+    .await?;
+    cluster.kill_all()?;
+    for place in [0, 1] {
+        let data = &cluster.member(place)?.data;
+        wal_damage::forget_from(data, wal_damage::last(data)?.number - 10)?;
+        cluster.spawn(place)?;
+    }
+    wait::until_ok("the two to serve", STEP, async || {
+        let put = PutRequest { key: "k".into(), value: "anew".into(), ..PutRequest::default() };
+        cluster.member(0)?.etcd()?.put(put, WITHIN).await?;
+        anyhow::Ok(())
+    })
+    .await?;
+    cluster.spawn(2)?;
+    let faulted = out_of_service(&cluster, 2).await?;
+    assert!(faulted.fault.contains("lost acknowledged data"), "{}", faulted.fault);
+    let (value, _) = cluster.member(1)?.etcd()?.get(&"k".into(), false, WITHIN).await?;
+    assert_eq!(value.map(|held| held.value), Some("anew".into()), "the others go on");
+    replaced(&mut cluster, 2, faulted.member_id).await
 }
 
 /// The newest segment of a cluster that has nothing to do with the one under test.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::types::{AdminId, ClusterId, Index, MemberId};
+use crate::types::{AdminId, ClusterId, Index, MemberId, Term};
 
 /// Why a proposal, a read or a request was not done. Only [`Refusal::OutcomeUnknown`] and
 /// [`Refusal::Timeout`] leave open whether it was.
@@ -131,8 +131,14 @@ pub enum MembershipRefusal {
     #[error("the cluster is formed: it cannot be abandoned")]
     AlreadyFormed,
     /// Nobody can take the leadership over.
-    #[error("no voter is caught up enough to take the leadership")]
+    #[error("no voter can take the leadership: each one is silent, too far behind, or draining")]
     NoTransferee,
+    /// The one named will not take it.
+    #[error("{name} is draining and takes no leadership until it is restarted: name another voter")]
+    TransfereeDrains {
+        /// The voter.
+        name: String,
+    },
     /// A key or value of the cluster metadata is out of bounds.
     #[error("cluster metadata refused: {reason}")]
     InvalidMetadata {
@@ -160,6 +166,23 @@ pub enum Fatal {
     ConfigurationDiverged {
         /// Where.
         index: Index,
+    },
+    /// The leader's log is another than what is committed here.
+    #[error(
+        "entry {index} is committed here in term {held}, and leader {leader:016x} has another there, of term {told}: one of \
+         the two lost acknowledged data. This member neither votes nor serves; look at what it has (outrigger wal dump) \
+         before its volume is replaced, for nobody else may have it",
+        leader = .leader.0
+    )]
+    Diverged {
+        /// Who contradicts.
+        leader: MemberId,
+        /// The first entry that differs.
+        index: Index,
+        /// Its term here.
+        held: Term,
+        /// Its term there.
+        told: Term,
     },
     /// An answer to what was never asked.
     #[error("admin request {0} was answered twice")]

@@ -46,6 +46,8 @@ pub struct ProgressStatus {
     pub configuration_index: Index,
     /// Its own report that its disk has no room for the log's reserve.
     pub disk_full: bool,
+    /// Its own report that it never campaigns again.
+    pub draining: bool,
 }
 
 /// What callers act on at once, cheap enough to look at after every flush: a status is worth publishing when it changes.

@@ -49,7 +49,8 @@ pub(crate) fn admin_code(refusal: &Refusal) -> Code {
             | MembershipRefusal::QuorumAtRisk { .. }
             | MembershipRefusal::NotReadyToForm { .. }
             | MembershipRefusal::AlreadyFormed
-            | MembershipRefusal::NoTransferee => Code::FailedPrecondition,
+            | MembershipRefusal::NoTransferee
+            | MembershipRefusal::TransfereeDrains { .. } => Code::FailedPrecondition,
         },
     }
 }
@@ -86,7 +87,8 @@ pub(crate) fn http_code(refusal: &Refusal) -> StatusCode {
             | MembershipRefusal::QuorumAtRisk { .. }
             | MembershipRefusal::NotReadyToForm { .. }
             | MembershipRefusal::AlreadyFormed
-            | MembershipRefusal::NoTransferee => StatusCode::CONFLICT,
+            | MembershipRefusal::NoTransferee
+            | MembershipRefusal::TransfereeDrains { .. } => StatusCode::CONFLICT,
         },
     }
 }
@@ -131,6 +133,7 @@ mod tests {
             (M::NotReadyToForm { joined: 1, expected: 3 }.into(), Code::FailedPrecondition, 409),
             (M::AlreadyFormed.into(), Code::FailedPrecondition, 409),
             (M::NoTransferee.into(), Code::FailedPrecondition, 409),
+            (M::TransfereeDrains { name: "a".into() }.into(), Code::FailedPrecondition, 409),
             (M::InvalidMetadata { reason: "too long".into() }.into(), Code::InvalidArgument, 400),
         ];
         for (refusal, code, http) in table {

@@ -55,6 +55,7 @@ pub(crate) fn leader_status() -> NodeStatus {
             last_contact_ticks: Some(2),
             configuration_index: Index(5),
             disk_full: false,
+            draining: false,
         }),
     };
     let mut status = NodeStatus {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_core::error::Fatal;
 use outrigger_core::event::{AdminRequest, Event};
 use outrigger_core::membership::Route;
 use outrigger_core::node::NodeConfig;
@@ -28,6 +29,7 @@ use crate::member::Phase;
 use crate::publication::Publication;
 use crate::snapshots::{Snapshots, id_of};
 use crate::space::{Space, SpaceWatch};
+use crate::transport::dial::chain;
 use crate::transport::receiver::Acceptor;
 use crate::transport::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::transport::{Local, Pokes, Transport};
@@ -56,11 +58,18 @@ struct Running {
     tombstoned: watch::Receiver<bool>,
 }
 
+/// What a member with a broken disk waits for.
+const VOLUME: &str = "its volume to be replaced";
+/// What a member waits for whose history is another than the leader's.
+const DIVERGED: &str = "its data to be looked at, and its volume to be replaced";
+
 /// Why a running node is stopped.
 #[derive(Debug)]
 enum End {
     Told,
     Removed,
+    /// What is committed here and what the leader has differ: nothing of it may be served, or be lost.
+    Diverged(Fatal),
     /// Whoever asked is answered once the log is closed, and either moved aside or found to be forming.
     Abandoned(oneshot::Sender<Result<(), LifecycleRefusal>>),
 }
@@ -78,7 +87,7 @@ impl Lifecycle {
             Ok(recovered) => recovered,
             // What the disk holds is unknown: the next start reads it again.
             Err(error) if error.is_of_the_disk() => return Err(LifecycleError::Disk(Box::new(error))),
-            Err(error) => return Ok(self.faulted(&error, commands).await),
+            Err(error) => return Ok(self.faulted(chain(&error), VOLUME, commands).await),
         };
         let mut running = self.start(cluster, own, recovered)?;
         self.stand(Phase::Member, String::new(), String::new());
@@ -98,6 +107,7 @@ impl Lifecycle {
         .await?;
         match end {
             End::Told => Ok(Next::Stop),
+            End::Diverged(fatal) => Ok(self.faulted(chain(&fatal), DIVERGED, commands).await),
             End::Abandoned(reply) => {
                 answer(reply, self.abandon_unformed(cluster).await?);
                 Ok(Next::Again)
@@ -325,17 +335,16 @@ impl Lifecycle {
     }
 
     /// Says what is broken until the process is told to stop: no vote, no serving.
-    async fn faulted(&self, error: &RecoveryError, commands: &mut Commands) -> Next {
-        let fault = crate::transport::dial::chain(error);
-        tracing::error!(fault, "this member's disk cannot be used; it neither votes nor serves");
-        self.stand(Phase::Faulted, "its volume to be replaced".to_string(), fault);
+    async fn faulted(&self, fault: String, waiting_for: &str, commands: &mut Commands) -> Next {
+        tracing::error!(fault, "this member's data cannot be used; it neither votes nor serves");
+        self.stand(Phase::Faulted, waiting_for.to_string(), fault);
         let stop = self.stop.clone();
         loop {
             let command = tokio::select! {
                 () = stop.cancelled() => return Next::Stop,
                 command = commands.recv() => command,
             };
-            let waiting_for = "the volume must be replaced".to_string();
+            let waiting_for = waiting_for.to_string();
             match command {
                 None => return Next::Stop,
                 Some(LifecycleCommand::Snapshot { reply }) => {
@@ -362,6 +371,7 @@ fn ended(exit: Result<Exit, tokio::task::JoinError>) -> End {
     match exit {
         Ok(Exit::Removed) => End::Removed,
         Ok(Exit::Stopped) => End::Told,
+        Ok(Exit::Fatal(fatal @ Fatal::Diverged { .. })) => End::Diverged(fatal),
         Ok(Exit::Fatal(fatal)) => crate::fatal::exit("consensus cannot go on", &fatal),
         Err(error) => crate::fatal::exit("the driver ended", &error),
     }

@@ -80,7 +80,8 @@ pub(super) fn recover(
     for torn in &opened.report.torn {
         tracing::warn!(
             file = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, copy = %torn.copy.display(),
-            "a write that was never acknowledged was torn by a crash; a copy is kept"
+            "the log's last frame does not validate and is left out; a copy is kept. A crash tears a frame that nobody was told \
+             of; a disk that lost what it had synced may take an acknowledged one"
         );
     }
     let store = SnapshotStore::new(fs, dir, cluster);

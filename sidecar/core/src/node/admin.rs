@@ -247,6 +247,10 @@ impl Node {
                 self.proposed(tag, proposed, true);
             }
             Ok(Decision::Transfer(to)) => match to.or_else(|| self.best_voter()) {
+                Some(to) if self.leadership.draining_peers.contains(&to) => {
+                    let name = self.membership.name_of(to).unwrap_or_default().to_owned();
+                    self.admin_finish(tag, Err(MembershipRefusal::TransfereeDrains { name }.into()));
+                }
                 Some(to) if liveness.is_alive(to) => {
                     self.raw.transfer_leader(to.0);
                     if let Some(pending) = self.admin.pending.get_mut(&tag) {

@@ -98,9 +98,10 @@ impl Node {
         true
     }
 
-    /// Forgets what the peer's last boot said it has durable.
+    /// Forgets what the peer's last boot said of itself and has durable.
     fn peer_restarted(&mut self, peer: MemberId) {
         self.leadership.reports.remove(&peer);
+        self.leadership.draining_peers.remove(&peer);
         self.leadership.caught_up_since.remove(&peer);
         if !self.is_leader() || peer == self.config.own.id {
             return;

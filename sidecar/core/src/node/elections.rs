@@ -6,10 +6,12 @@
 //!
 //! May import: raft, `node`. Deliberately absent: clocks; time comes as ticks and as `CampaignDue`.
 
+use std::collections::BTreeSet;
+
 use raft::StateRole;
 
-use super::Node;
 use super::peer::read_context;
+use super::{Node, Reported};
 use crate::effects::CampaignDelay;
 use crate::types::{Index, MemberId, Term};
 use crate::wire::{PeerOp, ReadWire, ReportWire};
@@ -17,6 +19,8 @@ use crate::wire::{PeerOp, ReadWire, ReportWire};
 /// A learner, or a candidate for the leadership, is caught up when so few entries behind the leader's last: with 256
 /// clients each a few proposals are always under way.
 const CAUGHT_UP_ENTRIES: u64 = 1024;
+/// How long a draining leader serves, in election timeouts, after all voters refused to take its place.
+const OFFERS_REST_TIMEOUTS: u64 = 30;
 /// Campaigns without the election timeout, in a row: a member that finds no majority then waits like any other.
 const MAX_TRIES: u32 = 16;
 
@@ -43,10 +47,11 @@ impl Node {
         if self.is_leader() {
             self.note_caught_up();
             if self.leadership.draining && self.raw.raft.lead_transferee.is_none() {
-                self.transfer_to_best();
+                self.offer_leadership();
             }
             self.reconcile();
         } else {
+            self.leadership.offered.clear();
             self.report();
         }
         self.announce();
@@ -82,6 +87,7 @@ impl Node {
             self.leadership.caught_up_since.clear();
             self.leadership.reports.clear();
             self.limits.full_peers.clear();
+            self.leadership.draining_peers.clear();
             // There may be a change in the log's unapplied tail; raft-rs assumes the same.
             self.change_index = Index(self.raw.raft.raft_log.last_index());
         }
@@ -128,16 +134,20 @@ impl Node {
     /// Tells the leader which configuration is durable here: when it changed, and now and then (messages get lost).
     /// Without a leader everyone is asked, for a removed member is not told by silence.
     fn report(&mut self) {
-        let (to, index, at) = self.leadership.last_report;
+        let last = self.leadership.last_report;
         let leader = self.leader().unwrap_or_default();
-        let current = self.durability.durable_configuration;
-        let stale = self.leadership.ticks >= at + u64::from(self.config.election_ticks);
-        let disk_full = self.limits.shortage.disk;
-        if (leader, current) == (to, index) && disk_full == self.limits.reported && !stale {
+        let stale = self.leadership.ticks >= last.at + u64::from(self.config.election_ticks);
+        let now = Reported {
+            leader,
+            configuration: self.durability.durable_configuration,
+            disk_full: self.limits.shortage.disk,
+            draining: self.leadership.draining,
+            at: last.at,
+        };
+        if now == last && !stale {
             return;
         }
-        self.limits.reported = disk_full;
-        self.leadership.last_report = (leader, current, self.leadership.ticks);
+        self.leadership.last_report = Reported { at: self.leadership.ticks, ..now };
         if leader != MemberId(0) {
             self.report_to(leader);
         } else if stale {
@@ -151,7 +161,16 @@ impl Node {
     pub(super) fn report_to(&mut self, to: MemberId) {
         let durable_configuration_index = self.durability.durable_configuration.0;
         let disk_full = self.limits.shortage.disk;
-        self.send(to, PeerOp::Report(ReportWire { durable_configuration_index, disk_full }));
+        let draining = self.leadership.draining;
+        self.send(to, PeerOp::Report(ReportWire { durable_configuration_index, disk_full, draining }));
+    }
+
+    pub(super) fn peer_drains(&mut self, from: MemberId, draining: bool) {
+        if draining {
+            self.leadership.draining_peers.insert(from);
+        } else {
+            self.leadership.draining_peers.remove(&from);
+        }
     }
 
     /// This member's address is not what the log's map says: announces itself until it is.
@@ -245,19 +264,45 @@ impl Node {
     pub(super) fn drain(&mut self) {
         self.leadership.draining = true;
         if self.is_leader() {
-            self.transfer_to_best();
+            self.offer_leadership();
+        }
+    }
+
+    /// Offers the place to one voter after the other, the furthest along first. An offer stops proposals for an election
+    /// timeout, so that a leader whose voters all refuse (they drain, too) must go on serving for a good while between two
+    /// rounds.
+    fn offer_leadership(&mut self) {
+        let now = self.leadership.ticks;
+        if now < self.leadership.offers_rest_until {
+            return;
+        }
+        match self.best_voter_but(&self.leadership.offered) {
+            Some(to) => {
+                self.leadership.offered.insert(to);
+                self.raw.transfer_leader(to.0);
+            }
+            None => {
+                self.leadership.offered.clear();
+                self.leadership.offers_rest_until =
+                    now + OFFERS_REST_TIMEOUTS * u64::from(self.config.election_ticks);
+            }
         }
     }
 
     /// The voter that is alive and furthest along.
     pub(super) fn best_voter(&self) -> Option<MemberId> {
+        self.best_voter_but(&BTreeSet::new())
+    }
+
+    fn best_voter_but(&self, not: &BTreeSet<MemberId>) -> Option<MemberId> {
         let liveness = self.liveness();
         let progress = self.raw.raft.prs();
         self.conf_state
             .voters
             .iter()
             .copied()
-            .filter(|id| *id != self.config.own.id && liveness.is_alive(*id))
+            .filter(|id| *id != self.config.own.id && !not.contains(id) && liveness.is_alive(*id))
+            .filter(|id| !self.leadership.draining_peers.contains(id))
             .filter(|id| {
                 self.membership.name_of(*id).is_some_and(|name| self.membership.roster.contains_key(name))
             })

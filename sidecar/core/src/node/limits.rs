@@ -36,8 +36,6 @@ pub(super) const MAX_BACKLOG_BYTES: u64 = 64 << 20;
 pub(super) struct Limits {
     /// What this member is short of.
     pub(super) shortage: Shortage,
-    /// What the leader was told last.
-    pub(super) reported: bool,
     /// Peers whose disk is full, as this leader was told.
     pub(super) full_peers: BTreeSet<MemberId>,
     /// A snapshot is wanted whatever the size of the log: only its release gives space back.

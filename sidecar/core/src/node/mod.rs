@@ -10,6 +10,7 @@
 mod admin;
 mod boots;
 pub(crate) mod committed;
+mod divergence;
 mod elections;
 mod limits;
 mod peer;
@@ -20,7 +21,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use raft::{RawNode, ReadOnlyOption, StateRole};
@@ -105,6 +106,16 @@ struct Durability {
     durable_configuration: Index,
 }
 
+/// What was told the leader last, and when in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reported {
+    leader: MemberId,
+    configuration: Index,
+    disk_full: bool,
+    draining: bool,
+    at: u64,
+}
+
 /// Leadership and time.
 #[derive(Debug, Default)]
 struct Leadership {
@@ -122,7 +133,12 @@ struct Leadership {
     gone: Option<Term>,
     tries: u32,
     draining: bool,
-    last_report: (MemberId, Index, u64),
+    /// To whom this draining leader has offered its place in vain, and until when it asks nobody.
+    offered: BTreeSet<MemberId>,
+    offers_rest_until: u64,
+    /// Who told this leader that it never campaigns again.
+    draining_peers: BTreeSet<MemberId>,
+    last_report: Reported,
     last_announce: u64,
 }
 
@@ -158,6 +174,7 @@ pub struct Node {
     reads: reads::Reads,
     admin: admin::Admin,
     limits: limits::Limits,
+    suspicion: Option<divergence::Suspicion>,
     /// The last membership change that was put into the log.
     change_index: Index,
     broadcast_commit: u64,
@@ -224,6 +241,7 @@ impl Node {
             foreign: Vec::new(),
             boots: boots::Boots::default(),
             limits: limits::Limits::default(),
+            suspicion: None,
             change_index: Index(0),
             broadcast_commit: 0,
             removed: false,
@@ -265,6 +283,7 @@ impl Node {
     /// [`Fatal`]: the process must end and rebuild from its disk.
     pub fn flush(&mut self) -> Result<Effects, Fatal> {
         if !self.removed {
+            self.judge_suspicion()?;
             self.pump_proposals();
             self.pump_reads();
             self.pump_admin();

@@ -73,11 +73,18 @@ impl Node {
             // hold other entries there. That the leader lives is true all the same, and the answer tells it who is here.
             message.commit = 0;
         }
+        let kind = message.get_msg_type();
+        let of_follower = matches!(kind, MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse);
+        if of_follower && message.commit > last {
+            // More committed than the leader has is a lie, or this leader's disk lost it. The member must be written to
+            // all the same, for only so does it find out (`divergence`).
+            self.refused_messages += 1;
+            message.commit = 0;
+        }
         if !self.is_acceptable(from, &message) {
             self.refused_messages += 1;
             return;
         }
-        let kind = message.get_msg_type();
         let of_leader =
             matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
         if of_leader && message.term >= self.raw.raft.term {
@@ -85,6 +92,10 @@ impl Node {
             self.leadership.gone = None;
         }
         self.leadership.last_heard.insert(from, self.leadership.ticks);
+        if kind == MessageType::MsgAppend && self.contradicts(from, &message) {
+            self.refused_messages += 1;
+            return;
+        }
         if kind == MessageType::MsgAppend && !self.limits.takes_in(&message.entries) {
             // As if it were lost: it comes again when there is room.
             return;
@@ -101,22 +112,22 @@ impl Node {
             return false;
         }
         let last = self.raw.raft.raft_log.last_index();
-        let committed = self.raw.raft.raft_log.committed;
         if message.term == self.raw.raft.term && self.speaks_as_second_leader(from, message) {
             return false;
         }
         match message.get_msg_type() {
-            MessageType::MsgAppend => self.is_acceptable_append(message, committed),
+            MessageType::MsgAppend => is_acceptable_append(message),
             // Its commit index was dealt with before.
             MessageType::MsgHeartbeat => true,
             MessageType::MsgSnapshot => self.is_acceptable_snapshot(message),
             MessageType::MsgAppendResponse => {
                 // Nobody here asks for a snapshot: raft-rs would make one at whatever index this says.
                 let asks = message.request_snapshot != 0;
-                !asks && message.index <= last && message.commit <= last && message.reject_hint <= last
+                !asks && message.index <= last && message.reject_hint <= last
             }
-            MessageType::MsgHeartbeatResponse => message.commit <= last,
-            MessageType::MsgRequestVote
+            // Its commit index was dealt with before.
+            MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestVote
             | MessageType::MsgRequestVoteResponse
             | MessageType::MsgRequestPreVote
             | MessageType::MsgRequestPreVoteResponse => true,
@@ -159,28 +170,6 @@ impl Node {
         }
     }
 
-    fn is_acceptable_append(&self, message: &Message, committed: u64) -> bool {
-        let mut at = message.index;
-        let mut term = message.log_term;
-        // Only the log's very beginning has term 0. raft-rs takes every index beyond its own log to have it, so that an
-        // append there with term 0 would seem to fit on.
-        if (at == 0) != (term == 0) || term > message.term {
-            return false;
-        }
-        for entry in &message.entries {
-            let ordered = entry.term >= term.max(1) && entry.term <= message.term;
-            let follows = ordered && at.checked_add(1) == Some(entry.index);
-            let conflicts = entry.index <= committed
-                && entry.index >= self.raw.raft.raft_log.first_index()
-                && self.raw.raft.raft_log.term(entry.index).is_ok_and(|known| known != entry.term);
-            if !follows || conflicts {
-                return false;
-            }
-            (at, term) = (entry.index, entry.term);
-        }
-        true
-    }
-
     fn is_acceptable_snapshot(&self, message: &Message) -> bool {
         let Some(metadata) = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref()) else {
             return false;
@@ -221,6 +210,7 @@ impl Node {
             PeerOp::Report(report) => {
                 self.leadership.reports.insert(from, Index(report.durable_configuration_index));
                 self.peer_disk(from, report.disk_full);
+                self.peer_drains(from, report.draining);
             }
             PeerOp::Removed(RemovedWire { id }) => {
                 if MemberId(id) == self.config.own.id {
@@ -351,6 +341,25 @@ impl Node {
             Err(_) => Err(Refusal::TooManyRequests),
         }
     }
+}
+
+/// Whether the entries follow each other, and the one before them.
+fn is_acceptable_append(message: &Message) -> bool {
+    let mut at = message.index;
+    let mut term = message.log_term;
+    // Only the log's very beginning has term 0. raft-rs takes every index beyond its own log to have it, so that an append
+    // there with term 0 would seem to fit on.
+    if (at == 0) != (term == 0) || term > message.term {
+        return false;
+    }
+    for entry in &message.entries {
+        let ordered = entry.term >= term.max(1) && entry.term <= message.term;
+        if !ordered || at.checked_add(1) != Some(entry.index) {
+            return false;
+        }
+        (at, term) = (entry.index, entry.term);
+    }
+    true
 }
 
 /// The id of a forwarded proposal, if it is one of that member.

@@ -98,6 +98,11 @@ impl Node {
             last_contact_ticks: if own { Some(0) } else { heard },
             configuration_index: if own { self.durability.durable_configuration } else { reported },
             disk_full: if own { self.limits.shortage.disk } else { self.limits.full_peers.contains(&id) },
+            draining: if own {
+                self.leadership.draining
+            } else {
+                self.leadership.draining_peers.contains(&id)
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A small cluster of nodes in one thread: every effect is carried out by hand, so that each test owns the order of
 //! persistence, delivery and time. The large simulator lives elsewhere; these are the rules one by one.
 
+mod divergence;
 mod limits;
 mod safety;
 
@@ -116,6 +117,8 @@ struct Member {
     replies: Vec<Reply>,
     down: bool,
     removed: bool,
+    /// Why the node ended by itself.
+    fatal: Option<Fatal>,
     /// What an applier that stands still was handed.
     stalled: Option<Vec<ApplyTask>>,
 }
@@ -188,6 +191,7 @@ impl Member {
             replies: Vec::new(),
             down: false,
             removed: false,
+            fatal: None,
             stalled: None,
         }
     }
@@ -314,7 +318,14 @@ impl Cluster {
         if member.down || member.removed {
             return false;
         }
-        let effects = member.node.flush().unwrap();
+        let effects = match member.node.flush() {
+            Ok(effects) => effects,
+            Err(fatal @ Fatal::Diverged { .. }) => {
+                (member.down, member.fatal) = (true, Some(fatal));
+                return true;
+            }
+            Err(other) => panic!("{other}"),
+        };
         if effects.is_empty() {
             return false;
         }
@@ -605,6 +616,23 @@ fn a_dead_leaders_process_is_followed_within_the_ranked_delay_not_the_timeout() 
 }
 
 #[test]
+fn a_transfer_to_a_draining_member_says_so() {
+    let mut cluster = Cluster::formed(&["a", "b", "c"]);
+    cluster.event(MemberId(3), Event::Drain);
+    cluster.tick();
+    let to = Some(crate::event::MemberSelector::Name("c".into()));
+    let refusal = crate::error::MembershipRefusal::TransfereeDrains { name: "c".into() };
+    assert_eq!(cluster.admin(2, AdminRequest::Transfer { to }), Err(refusal.into()));
+    assert_eq!(cluster.leader(), Some(MemberId(1)));
+    // Restarted, it takes part again.
+    let disk = cluster.members[&MemberId(3)].disk.clone();
+    cluster.members.insert(MemberId(3), Member::boot(route(3, "c"), disk));
+    cluster.until("it follows", |c| c.members[&MemberId(3)].node.leader() == Some(MemberId(1)));
+    let to = Some(crate::event::MemberSelector::Name("c".into()));
+    assert_eq!(cluster.admin(2, AdminRequest::Transfer { to }), Ok(AdminReply::Leader { id: MemberId(3) }));
+}
+
+#[test]
 fn one_bad_link_does_not_depose_a_live_leader() {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     let term = cluster.members[&MemberId(1)].node.term();
@@ -636,6 +664,25 @@ fn a_drained_member_hands_over_and_never_campaigns_again() {
         cluster.tick();
         assert!(!cluster.members[&MemberId(1)].node.is_leader());
     }
+}
+
+#[test]
+fn a_leader_goes_on_serving_when_all_drain() {
+    let mut cluster = Cluster::formed(&["a", "b", "c"]);
+    let leader = cluster.leader().unwrap();
+    let others: Vec<MemberId> = cluster.members.keys().copied().filter(|id| *id != leader).collect();
+    for id in others.into_iter().chain([leader]) {
+        cluster.event(id, Event::Drain);
+        cluster.settle();
+    }
+    // One election timeout for each offer that is refused.
+    for _ in 0..40 {
+        cluster.tick();
+    }
+    for round in 0..5 {
+        assert!(cluster.put(leader.0, &format!("round {round}")).is_ok(), "round {round}");
+    }
+    assert_eq!(cluster.leader(), Some(leader));
 }
 
 #[test]

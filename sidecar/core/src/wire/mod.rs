@@ -267,6 +267,8 @@ pub(crate) struct ReportWire {
     pub(crate) durable_configuration_index: u64,
     #[prost(bool, tag = "2")]
     pub(crate) disk_full: bool,
+    #[prost(bool, tag = "3")]
+    pub(crate) draining: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

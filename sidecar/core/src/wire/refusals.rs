@@ -42,6 +42,7 @@ pub(crate) fn refusal_to_wire(refusal: &Refusal) -> RefusalWire {
             M::NotReadyToForm { joined, expected } => full(30, &[*joined as u64, *expected as u64], ""),
             M::AlreadyFormed => plain(31),
             M::NoTransferee => plain(32),
+            M::TransfereeDrains { name } => full(34, &[], name),
             M::InvalidMetadata { reason } => full(33, &[], reason),
         },
     }
@@ -74,6 +75,7 @@ pub(crate) fn refusal_from_wire(wire: &RefusalWire) -> Refusal {
         30 => M::NotReadyToForm { joined: size(0), expected: size(1) },
         31 => M::AlreadyFormed,
         32 => M::NoTransferee,
+        34 => M::TransfereeDrains { name: name() },
         33 => M::InvalidMetadata { reason: name().into() },
         // 6, and whatever a newer version says: it may or may not have been done.
         _ => return Refusal::OutcomeUnknown,
@@ -103,6 +105,7 @@ mod tests {
             M::NotReadyToForm { joined: 1, expected: 3 },
             M::AlreadyFormed,
             M::NoTransferee,
+            M::TransfereeDrains { name: name.clone() },
             M::InvalidMetadata { reason: "long".into() },
         ];
         let plain = [

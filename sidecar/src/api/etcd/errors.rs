@@ -91,7 +91,9 @@ fn membership(refusal: &MembershipRefusal) -> (Code, &'static str) {
     match refusal {
         MembershipRefusal::MemberNotFound => (Code::NotFound, "member not found"),
         MembershipRefusal::WrongCluster { .. } => (Code::FailedPrecondition, "cluster ID mismatch"),
-        MembershipRefusal::NoTransferee => (Code::FailedPrecondition, "bad leader transferee"),
+        MembershipRefusal::NoTransferee | MembershipRefusal::TransfereeDrains { .. } => {
+            (Code::FailedPrecondition, "bad leader transferee")
+        }
         MembershipRefusal::ConfChangeInProgress
         | MembershipRefusal::StaleConfiguration { .. }
         | MembershipRefusal::NotAdmitted { .. }
