@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 
 use raft::StateRole;
 
+use super::Node;
+use super::parts::Reported;
 use super::peer::read_context;
-use super::{Node, Reported};
 use crate::effects::CampaignDelay;
 use crate::types::{Index, MemberId, Term};
 use crate::wire::{PeerOp, ReadWire, ReportWire};

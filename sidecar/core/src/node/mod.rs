@@ -13,18 +13,22 @@ pub(crate) mod committed;
 mod divergence;
 mod elections;
 mod limits;
+mod parts;
 mod peer;
 pub(crate) mod proposals;
 pub(crate) mod reads;
 mod ready;
 mod status;
+mod steer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use raft::{RawNode, ReadOnlyOption, StateRole};
+
+use parts::{Applying, Durability, Leadership};
 
 use crate::applier::Applied;
 use crate::effects::{Effects, MessageClass, Outgoing, Reply};
@@ -33,7 +37,7 @@ use crate::event::Event;
 use crate::log::{ConfState, HardState};
 use crate::log_view::LogView;
 use crate::membership::{Membership, Route};
-use crate::types::{BatchNumber, ClusterId, Index, InstallEpoch, MemberId, ProposalId, ReadId, Term};
+use crate::types::{ClusterId, Index, MemberId, ProposalId, ReadId, Term};
 use crate::wire::{self, PeerOp};
 
 /// Entries of one append at most, in bytes.
@@ -78,83 +82,6 @@ pub(crate) struct Start {
     pub(crate) applied: Index,
     pub(crate) membership: Membership,
     pub(crate) conf_state: ConfState,
-}
-
-/// A Ready that waits for its batch.
-#[derive(Debug)]
-struct Awaiting {
-    ready: u64,
-    batch: BatchNumber,
-    messages: Vec<Outgoing>,
-    hard_state: Option<HardState>,
-    installed: Option<Index>,
-    taken: bool,
-}
-
-/// What is issued to the disk, and what is durable on it.
-#[derive(Debug, Default)]
-struct Durability {
-    issued: BatchNumber,
-    durable: BatchNumber,
-    awaiting: VecDeque<Awaiting>,
-    /// The newest hard state seen, and whether a batch has to carry it.
-    newest: HardState,
-    newest_written: HardState,
-    durable_state: HardState,
-    /// Configuration indexes that are applied but whose commit is not durable yet.
-    configurations: VecDeque<Index>,
-    durable_configuration: Index,
-}
-
-/// What was told the leader last, and when in ticks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Reported {
-    leader: MemberId,
-    configuration: Index,
-    disk_full: bool,
-    draining: bool,
-    at: u64,
-}
-
-/// Leadership and time.
-#[derive(Debug, Default)]
-struct Leadership {
-    ticks: u64,
-    leader: MemberId,
-    term: Term,
-    leading_since: u64,
-    last_heard: BTreeMap<MemberId, u64>,
-    caught_up_since: BTreeMap<MemberId, u64>,
-    reports: BTreeMap<MemberId, Index>,
-    leaderless_since: Option<u64>,
-    changes: u64,
-    campaigns: u64,
-    /// The term whose leader is known to be gone, and how often this member has campaigned for its place.
-    gone: Option<Term>,
-    tries: u32,
-    draining: bool,
-    /// To whom this draining leader has offered its place in vain, and until when it asks nobody.
-    offered: BTreeSet<MemberId>,
-    offers_rest_until: u64,
-    /// Who told this leader that it never campaigns again.
-    draining_peers: BTreeSet<MemberId>,
-    last_report: Reported,
-    last_announce: u64,
-}
-
-/// Where the applier stands.
-#[derive(Debug, Default)]
-struct Applying {
-    epoch: InstallEpoch,
-    handed: Index,
-    handed_term: Term,
-    /// The first entry of the newest term that was handed over.
-    term_start: Option<(Term, Index)>,
-    applied: Index,
-    snapshot_running: bool,
-    snapshot_size: u64,
-    received: Option<(Index, Term)>,
-    streams: BTreeMap<MemberId, Index>,
 }
 
 /// The consensus node. See the module.

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use raft::eraftpb;
 use raft::{SnapshotStatus, StateRole};
 
+use super::parts::Awaiting;
 use super::peer::{class_of, read_number};
-use super::{Awaiting, Node, committed};
+use super::{Node, committed};
 use crate::applier::{ApplyItem, ApplyKind, ApplyTask};
 use crate::convert;
 use crate::effects::{Outgoing, SendSnapshot};
