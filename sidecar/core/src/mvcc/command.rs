@@ -282,6 +282,16 @@ impl Command {
 }
 
 impl Txn {
+    /// Whether neither branch writes: then a view can answer it ([`super::View::txn`]). What a newer version wrote might.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.success.iter().chain(&self.failure).all(|operation| match &operation.op {
+            Some(TxnOp::Range(_)) => true,
+            Some(TxnOp::Txn(inner)) => inner.is_read_only(),
+            Some(TxnOp::Put(_) | TxnOp::DeleteRange(_)) | None => false,
+        })
+    }
+
     fn grows(&self) -> bool {
         self.success.iter().chain(&self.failure).any(|operation| match &operation.op {
             None | Some(TxnOp::Put(_)) => true,

@@ -73,6 +73,19 @@ fn holds(view: &View, compare: &Compare) -> bool {
     if rows.is_empty() { relates(None) } else { rows.into_iter().all(|row| relates(Some(row))) }
 }
 
+impl View {
+    /// Answers a transaction that only reads, as if it were applied here and now. One that writes is answered, too, but
+    /// changes nothing that anybody sees: propose it instead.
+    ///
+    /// # Errors
+    /// [`KvRefusal`], as for the same transaction applied.
+    pub fn txn(&self, txn: &Txn) -> Result<OpResponse, KvRefusal> {
+        let path = Path::decide(self, txn);
+        check_txn(self, txn, &path)?;
+        Ok(do_txn(&mut Writer::new(&mut self.clone()), txn, &path))
+    }
+}
+
 /// Refuses a put that the state makes illegal.
 pub(super) fn check_put(view: &View, put: &Put) -> Result<(), KvRefusal> {
     if put.lease != 0 && view.leases.get(LeaseId(put.lease)).is_none() {

@@ -35,6 +35,21 @@ impl KvService {
         let status: &NodeStatus = &node.status();
         Ok(translate::range_response(answer, header(status, published.kv.revision().0)))
     }
+
+    /// A transaction that only reads needs no entry in the log, and works where there is no leader if it says so.
+    async fn read_txn(
+        &self,
+        txn: mvcc::Txn,
+        serializable: bool,
+    ) -> Result<(pb::ResponseHeader, OpResponse), ClientError> {
+        let command = Command { op: Some(KvOp::Txn(txn)) };
+        mvcc::validate(&command)?;
+        let Some(KvOp::Txn(txn)) = &command.op else { return Err(ClientError::Mismatched) };
+        let node = self.door.serving()?;
+        let published = self.door.view(&node, serializable).await?;
+        let answer = published.kv.txn(txn)?;
+        Ok((header(&node.status(), published.kv.revision().0), answer))
+    }
 }
 
 #[tonic::async_trait]
@@ -84,8 +99,14 @@ impl pb::kv_server::Kv for KvService {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let request = request.into_inner();
         self.door.check_size(&request)?;
-        // A transaction that only reads is proposed too: what its compares mean is then said in one place.
-        match self.propose(KvOp::Txn(translate::txn(request)?)).await? {
+        let serializable = translate::is_serializable(&request);
+        let txn = translate::txn(request)?;
+        let answer = if txn.is_read_only() {
+            self.read_txn(txn, serializable).await?
+        } else {
+            self.propose(KvOp::Txn(txn)).await?
+        };
+        match answer {
             (header, OpResponse::Txn { succeeded, responses }) => {
                 Ok(Response::new(translate::txn_response(succeeded, responses, header)))
             }

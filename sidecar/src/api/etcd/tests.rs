@@ -99,6 +99,36 @@ async fn a_linearizable_read_waits_for_the_barrier_and_a_serializable_one_does_n
 }
 
 #[tokio::test]
+async fn a_transaction_that_only_reads_is_a_read_and_one_that_may_write_is_proposed() {
+    use pb::request_op::Request;
+    let reads_only = |input: Input| match input {
+        Input::Read { reply } => reply.send(Ok(Index(100))).unwrap(),
+        Input::Propose { reply, .. } => reply.send(Err(Refusal::NoSpace)).unwrap(),
+        Input::Admin { .. } | Input::Event(_) => panic!("not asked for"),
+    };
+    let member = testing::scripted(testing::leader_status(), reads_only);
+    let mut client = KvClient::new(serve(member, 1024).await.channel);
+    let op = |request| pb::RequestOp { request: Some(request) };
+    let read = || op(Request::RequestRange(get("a", false)));
+    let nested = |op| pb::TxnRequest { failure: vec![op], ..Default::default() };
+    for only_reads in [nested(read()), nested(op(Request::RequestTxn(nested(read())))), nested(read())] {
+        let answer = client.txn(only_reads).await.unwrap().into_inner();
+        assert_eq!(answer.header.unwrap().revision, testing::empty_view().revision().0);
+        assert!(answer.succeeded, "nothing is compared");
+    }
+    let write = || op(Request::RequestPut(put("a")));
+    for writes in [nested(write()), nested(op(Request::RequestTxn(nested(write()))))] {
+        assert_eq!(client.txn(writes).await.unwrap_err().code(), Code::ResourceExhausted);
+    }
+    // Without a leader only a serializable one is answered.
+    let member = testing::scripted(testing::leader_status(), refusing(Refusal::NoLeader));
+    let mut client = KvClient::new(serve(member, 1024).await.channel);
+    assert_eq!(client.txn(nested(read())).await.unwrap_err().code(), Code::Unavailable);
+    let serializable = nested(op(Request::RequestRange(get("a", true))));
+    assert!(client.txn(serializable).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_refusal_reaches_the_client_with_its_code_and_text_and_is_counted() {
     let member = testing::scripted(testing::leader_status(), refusing(Refusal::NoLeader));
     let port = serve(member, 1024).await;

@@ -59,6 +59,14 @@ pub(crate) fn txn(request: pb::TxnRequest) -> Result<mvcc::Txn, ClientError> {
     })
 }
 
+/// Whether every operation of both branches is a serializable range: then the transaction is one, too (etcd's
+/// `IsTxnSerializable`).
+pub(crate) fn is_serializable(request: &pb::TxnRequest) -> bool {
+    use pb::request_op::Request;
+    let mut operations = request.success.iter().chain(&request.failure);
+    operations.all(|op| matches!(&op.request, Some(Request::RequestRange(range)) if range.serializable))
+}
+
 fn operation(op: pb::RequestOp) -> Result<mvcc::TxnOperation, ClientError> {
     use pb::request_op::Request;
     let op = match op.request {

@@ -178,6 +178,27 @@ proptest! {
     }
 
     #[test]
+    fn a_view_answers_a_transaction_that_only_reads_as_if_it_were_applied(
+        commands in prop::collection::vec(command(), 1..40),
+        txns in prop::collection::vec(txn(), 20),
+    ) {
+        let mut store = KeySpace::default();
+        for command in &commands {
+            apply(&mut store, command);
+        }
+        for txn in txns {
+            let (view, revision) = (store.view(), store.view().revision());
+            let answer = view.txn(&txn);
+            prop_assert_eq!(view.revision(), revision, "a view never changes");
+            let response = apply(&mut store, &Command { op: Some(KvOp::Txn(txn.clone())) });
+            if txn.is_read_only() && validate(&Command { op: Some(KvOp::Txn(txn.clone())) }).is_ok() {
+                prop_assert_eq!(answer, response.result, "{:?}", txn);
+                prop_assert_eq!(store.view().revision(), revision);
+            }
+        }
+    }
+
+    #[test]
     fn ranges_answer_as_the_model_does(
         commands in prop::collection::vec(command(), 1..40),
         ranges in prop::collection::vec(range(), 20),
