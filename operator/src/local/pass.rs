@@ -71,7 +71,7 @@ impl Runner {
         let pods =
             observe::pods(&wanted.name, &self.members, self.ground.loopback, &self.clients, &mut self.unwell)
                 .await;
-        Ok(Facts {
+        let mut facts = Facts {
             name: wanted.name.clone(),
             replicas: wanted.replicas,
             paused: wanted.paused,
@@ -82,7 +82,9 @@ impl Runner {
             pods,
             volume_clusters: self.marks.all().clone(),
             fresh_cluster: mint(),
-        })
+        };
+        self.stuck.note(&mut facts, tokio::time::Instant::now());
+        Ok(facts)
     }
 
     async fn act(&mut self, step: Step) -> Result<(), PassError> {
@@ -183,9 +185,9 @@ impl Runner {
         let members = self.members.iter().map(|(ordinal, member)| {
             let name = facts.name.pod(*ordinal);
             let report = facts.report(*ordinal);
-            let peer = leader
-                .zip(report)
-                .and_then(|((_, leader), report)| leader.peers.iter().find(|peer| peer.id == report.member));
+            let progress = leader.zip(report).and_then(|((_, leader), report)| {
+                leader.peers.iter().find(|peer| peer.id == report.member)?.progress
+            });
             let leads = leader.is_some_and(|(pod, _)| pod == *ordinal);
             MemberView {
                 client: self.ground.loopback.socket(*ordinal, CLIENT_PORT).to_string(),
@@ -194,10 +196,10 @@ impl Runner {
                     State::BackOff { .. } | State::Stopped => None,
                 },
                 restarts: member.restarts(),
-                lag_entries: if leads { Some(0) } else { peer.and_then(|peer| peer.lag) },
-                last_contact_ms: peer
+                lag_entries: if leads { Some(0) } else { progress.map(|progress| progress.lag) },
+                last_contact_ms: progress
                     .filter(|_| !leads)
-                    .and_then(|peer| peer.last_contact)
+                    .and_then(|progress| progress.last_contact)
                     .and_then(|contact| u64::try_from(contact.as_millis()).ok()),
                 applied_index: report.map(|report| report.applied.0),
                 log: layout.log(&name).display().to_string(),

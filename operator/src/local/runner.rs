@@ -20,7 +20,7 @@ use super::errors::LocalError;
 use super::loopback::PEER_PORT;
 use super::manifest::{Manifest, Watch};
 use super::member::Supervised;
-use super::observe::Unwell;
+use super::observe::{Stuck, Unwell};
 use super::record::Record;
 pub use super::setup::Options;
 use super::setup::{self, Ground};
@@ -58,6 +58,7 @@ pub(super) struct Runner {
     pub(super) members: BTreeMap<Ordinal, Supervised>,
     pub(super) changed: Arc<Notify>,
     pub(super) unwell: Unwell,
+    pub(super) stuck: Stuck,
     pub(super) generation: i64,
     /// Why the manifest on disk is not followed, if it is not.
     pub(super) manifest_error: Option<String>,
@@ -90,6 +91,7 @@ pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError>
         members: BTreeMap::new(),
         changed: Arc::new(Notify::new()),
         unwell: Unwell::default(),
+        stuck: Stuck::default(),
         generation: 1,
         manifest_error: None,
         view: None,
