@@ -31,14 +31,23 @@ pub enum ManifestError {
         #[source]
         source: std::io::Error,
     },
-    /// It is not YAML.
-    #[error("{} is not YAML", path.display())]
+    /// It is not YAML, or has a key that stands twice.
+    #[error("{} is not YAML that an API server would take", path.display())]
     NotYaml {
         /// The file.
         path: PathBuf,
         /// Where and why.
         #[source]
         source: serde_yaml::Error,
+    },
+    /// It has values that JSON, and so an API server, cannot hold.
+    #[error("{} has a value that JSON cannot hold; write it as text", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Which value.
+        #[source]
+        source: serde_json::Error,
     },
     /// It does not hold exactly one document.
     #[error("{} holds {found} documents; exactly one RaftCluster is expected", path.display())]
@@ -94,8 +103,11 @@ impl Manifest {
     fn parse(path: &Path, text: &str, old: Option<&RaftCluster>) -> Result<Self, ManifestError> {
         let mut documents = Vec::new();
         for document in serde_yaml::Deserializer::from_str(text) {
-            let value = Value::deserialize(document)
+            // By way of YAML's own value: it refuses a key that stands twice, where JSON's would keep the last.
+            let value = serde_yaml::Value::deserialize(document)
                 .map_err(|source| ManifestError::NotYaml { path: path.to_owned(), source })?;
+            let value = serde_json::to_value(value)
+                .map_err(|source| ManifestError::NotJson { path: path.to_owned(), source })?;
             // "---" at the end of a file, or a document of comments alone, is nothing.
             if !value.is_null() {
                 documents.push(value);
@@ -215,6 +227,22 @@ mod tests {
         assert!(error.contains("(found 4)"), "{error}");
         let error = parse(&GOOD.replace("replicas", "replicsa"), None).unwrap_err();
         assert!(error.contains("spec.replicsa: unknown field"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_with_its_name_and_line() {
+        let flow = GOOD.replace("replicas: 3", "replicas: 3, replicas: 5");
+        let block =
+            GOOD.replace("spec: {replicas: 3}", "spec:\n  replicas: 3\n  paused: false\n  replicas: 5");
+        for (text, key) in [
+            (flow, "spec: duplicate entry with key \"replicas\" at line 4"),
+            (block, "spec: duplicate entry with key \"replicas\" at line 5"),
+            (format!("{GOOD}kind: RaftCluster\n"), "duplicate entry with key \"kind\""),
+        ] {
+            let error = Manifest::parse(Path::new("orders.yaml"), &text, None).unwrap_err();
+            let said = crate::local::runner::chain(&error);
+            assert!(said.starts_with("orders.yaml is not YAML") && said.contains(key), "{said}");
+        }
     }
 
     #[test]
