@@ -165,6 +165,18 @@ impl Manifest {
 pub struct Watch {
     path: PathBuf,
     seen: Option<(SystemTime, u64)>,
+    missing: bool,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that counts.
+    None,
+    /// It is another one.
+    Edited,
+    /// It is not there.
+    Gone,
 }
 
 impl Watch {
@@ -172,17 +184,22 @@ impl Watch {
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         let seen = stamp(&path);
-        Self { path, seen }
+        Self { path, seen, missing: false }
     }
 
-    /// Whether the file changed since it was last asked. A file that is gone (an editor between two renames) is no edit.
-    pub fn changed(&mut self) -> bool {
+    /// What became of the file since it was last looked at. One that is missing is gone only at the second look: editors
+    /// replace a file by two renames.
+    pub fn look(&mut self) -> Change {
         let now = stamp(&self.path);
-        let changed = now.is_some() && now != self.seen;
-        if changed {
-            self.seen = now;
+        if now.is_none() {
+            return if std::mem::replace(&mut self.missing, true) { Change::Gone } else { Change::None };
         }
-        changed
+        self.missing = false;
+        if now == self.seen {
+            return Change::None;
+        }
+        self.seen = now;
+        Change::Edited
     }
 }
 
@@ -255,16 +272,25 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_is_noticed_once_and_a_missing_file_is_none() {
+    fn an_edit_is_noticed_once_and_a_missing_file_is_gone_at_the_second_look() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("orders.yaml");
         std::fs::write(&path, GOOD).unwrap();
         let mut watch = Watch::new(path.clone());
-        assert!(!watch.changed());
+        assert_eq!(watch.look(), Change::None);
         std::fs::write(&path, format!("{GOOD}# edited\n")).unwrap();
-        assert!(watch.changed());
-        assert!(!watch.changed());
+        assert_eq!(watch.look(), Change::Edited);
+        assert_eq!(watch.look(), Change::None);
+        let aside = directory.path().join("aside");
+        for _ in 0..2 {
+            std::fs::rename(&path, &aside).unwrap();
+            assert_eq!(watch.look(), Change::None, "an editor between two renames");
+            std::fs::rename(&aside, &path).unwrap();
+            assert_eq!(watch.look(), Change::None);
+        }
         std::fs::remove_file(&path).unwrap();
-        assert!(!watch.changed());
+        assert_eq!([watch.look(), watch.look(), watch.look()], [Change::None, Change::Gone, Change::Gone]);
+        std::fs::write(&path, GOOD).unwrap();
+        assert_eq!(watch.look(), Change::Edited);
     }
 }

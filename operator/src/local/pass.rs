@@ -162,18 +162,21 @@ impl Runner {
         let message = format!("processes on this machine are not held to {}", fields.join(", "));
         let not_enforced = Verdict::yes("LocalRun", message);
         conditions::upsert(&mut made.conditions, conditions::NOT_ENFORCED, not_enforced, generation, &now);
-        match &self.manifest_error {
-            Some(error) => {
-                let verdict = Verdict::yes("Refused", format!("the last good manifest is followed: {error}"));
-                conditions::upsert(
-                    &mut made.conditions,
-                    conditions::MANIFEST_INVALID,
-                    verdict,
-                    generation,
-                    &now,
-                );
+        let invalid = self
+            .manifest_error
+            .as_ref()
+            .map(|error| Verdict::yes("Refused", format!("the last good manifest is followed: {error}")));
+        let gone = self.manifest_gone.then(|| {
+            let path = self.options.manifest.display();
+            Verdict::yes("Gone", format!("{path} is gone: the last one that was read is followed"))
+        });
+        for (kind, verdict) in [(conditions::MANIFEST_INVALID, invalid), (conditions::MANIFEST_GONE, gone)] {
+            match verdict {
+                Some(verdict) => {
+                    conditions::upsert(&mut made.conditions, kind, verdict, generation, &now);
+                }
+                None => conditions::remove(&mut made.conditions, kind),
             }
-            None => conditions::remove(&mut made.conditions, conditions::MANIFEST_INVALID),
         }
         made
     }
@@ -212,6 +215,7 @@ impl Runner {
             namespace: self.manifest.wanted.namespace.clone(),
             age_seconds: Timestamp::now().as_second().saturating_sub(content.created_unix_seconds),
             replicas: facts.replicas,
+            scaled_from: content.scaled.and(content.followed.as_ref()).map(|followed| followed.replicas),
             status: content.status.clone(),
             members: members.collect(),
             doing: text(decision),

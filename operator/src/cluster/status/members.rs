@@ -37,7 +37,7 @@ pub(super) fn member(facts: &Facts, pod: Ordinal, leader: Option<&Report>) -> Me
         name,
         id: Some(report.member.to_string()),
         role: role(report, leader),
-        health: health(report, standing),
+        health: health(report, standing, leader),
         lag: lag(report, standing, leader),
         version: Some(report.version.clone()).filter(|version| !version.is_empty()),
         message: message(report, standing),
@@ -63,7 +63,10 @@ fn role(report: &Report, leader: Option<&Report>) -> MemberRole {
     }
 }
 
-fn health(report: &Report, standing: Standing) -> Health {
+fn health(report: &Report, standing: Standing, leader: Option<&Report>) -> Health {
+    // One that starts, or that is only being let in, is no wonder: it is on its way.
+    let votes = leader.is_some_and(|leader| leader.configuration.voters.contains(&report.member));
+    let expected = votes && report.waiting_for.is_empty();
     match report.phase {
         MemberPhase::Empty | MemberPhase::Joining => Health::Waiting,
         MemberPhase::Removed => Health::Removed,
@@ -71,11 +74,14 @@ fn health(report: &Report, standing: Standing) -> Health {
         MemberPhase::Member => match standing {
             Standing::InStep if report.draining => Health::Draining,
             Standing::InStep => Health::Ready,
-            Standing::Unmatched | Standing::Unheard | Standing::Stuck => Health::OutOfStep,
+            Standing::Unmatched | Standing::Unheard | Standing::Stuck if expected => Health::OutOfStep,
             Standing::Silent
             | Standing::Faulted
             | Standing::Outside
             | Standing::Leaderless
+            | Standing::Unmatched
+            | Standing::Unheard
+            | Standing::Stuck
             | Standing::Behind => Health::CatchingUp,
         },
     }
@@ -104,12 +110,15 @@ fn lag(report: &Report, standing: Standing, leader: Option<&Report>) -> Lag {
 fn message(report: &Report, standing: Standing) -> Option<String> {
     let own = if report.fault.is_empty() { &report.waiting_for } else { &report.fault };
     let seen = match standing {
-        Standing::Unmatched | Standing::Unheard | Standing::Stuck => standing.to_string(),
+        Standing::Unmatched | Standing::Unheard | Standing::Stuck if own.is_empty() => standing.to_string(),
         Standing::InStep
         | Standing::Silent
         | Standing::Faulted
         | Standing::Outside
         | Standing::Leaderless
+        | Standing::Unmatched
+        | Standing::Unheard
+        | Standing::Stuck
         | Standing::Behind => String::new(),
     };
     let drained = if report.draining { "drained: never campaigns again in this run" } else { "" };

@@ -99,6 +99,17 @@ fn a_follower_that_the_leader_cannot_match_is_lost_and_named() {
 }
 
 #[test]
+fn a_member_that_starts_or_is_let_in_is_catching_up_and_not_out_of_step() {
+    let mut facts = healthy(3);
+    seen_by_the_leader(&mut facts, 2, |seen| seen.active = false);
+    edit(&mut facts, 2, |report| report.waiting_for = "replaying the log".to_owned());
+    let status = of(&facts, &RaftClusterStatus::default(), 1);
+    assert_eq!((status.phase, status.fault_tolerance), (Some(Phase::Degraded), 0));
+    assert_eq!(status.members[2].health, Health::CatchingUp);
+    assert_eq!(status.members[2].message.as_deref(), Some("replaying the log"));
+}
+
+#[test]
 fn a_log_that_stands_still_is_out_of_step_however_little_it_lacks() {
     let mut facts = healthy(3);
     seen_by_the_leader(&mut facts, 0, |seen| seen.lag = 1);
