@@ -33,7 +33,12 @@ Examples:
   outrigger-operator local stop orders                          the data stays
 
 Data is kept in .outrigger/NAME; DNS answers on the range's .254, port 5353. An edit of the manifest is followed
-while it runs. Exit codes: 0 stopped as asked, 1 failed, 2 the manifest or the command line is wrong.";
+while it runs.
+
+Exit codes: 0 stopped as asked, 1 failed, 2 the manifest or the command line is wrong.";
+
+const VERB_EXITS: &str = "\
+Exit codes: 0 done, 1 failed or no such run, 2 what was asked for is wrong.";
 
 /// `outrigger-operator local`.
 #[derive(ClapArgs, Debug)]
@@ -85,16 +90,18 @@ pub struct Run {
 /// What to ask of a run.
 #[derive(Subcommand, Debug)]
 pub enum Verb {
-    /// Change the number of voters, as `kubectl scale` would; an edit of the manifest later overrides it.
+    /// Change the number of voters, as `kubectl scale` would: it stands until the manifest's replicas are edited.
+    #[command(after_help = VERB_EXITS)]
     Scale {
         /// Which run.
         #[command(flatten)]
         target: Target,
         /// 1, 3, 5, 7 or 9.
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true)]
         replicas: i32,
     },
     /// Show what stands.
+    #[command(after_help = VERB_EXITS)]
     Status {
         /// Which run.
         #[command(flatten)]
@@ -103,19 +110,22 @@ pub enum Verb {
         #[arg(short, long, value_enum, default_value_t = Form::Table)]
         output: Form,
     },
-    /// Stop the members and the run; the data stays.
+    /// Stop the members and the run, and wait for its end; the data stays.
+    #[command(after_help = VERB_EXITS)]
     Stop {
         /// Which run.
         #[command(flatten)]
         target: Target,
     },
-    /// Stop, then do with the volumes what spec.deletionPolicy says.
+    /// Stop, then do with the volumes what spec.deletionPolicy says; a run that is stopped already, too.
+    #[command(after_help = VERB_EXITS)]
     Delete {
         /// Which run.
         #[command(flatten)]
         target: Target,
     },
     /// Take a member's volume away: it is killed, its data is moved aside, and it starts on an empty volume.
+    #[command(after_help = VERB_EXITS)]
     Wipe {
         /// Which run.
         #[command(flatten)]
@@ -190,6 +200,20 @@ mod tests {
         assert!(parse("outrigger-operator local").is_err());
         assert!(parse("outrigger-operator local stop orders").is_ok());
         assert!(parse("outrigger-operator local -f x stop orders").is_err());
+    }
+
+    #[test]
+    fn a_negative_number_of_replicas_reaches_the_rule_that_refuses_it() {
+        assert!(parse("outrigger-operator local scale orders --replicas -1").is_ok());
+    }
+
+    #[test]
+    fn every_verb_says_its_exit_codes() {
+        let local = Args::command().find_subcommand("local").unwrap().clone();
+        for mut verb in local.get_subcommands().filter(|verb| verb.get_name() != "help").cloned() {
+            let help = verb.render_help().to_string();
+            assert!(help.contains("2 what was asked for is wrong"), "{help}");
+        }
     }
 
     #[test]

@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use crate::args::{Args, Command, Form, Local, Target, Verb};
-use crate::local::control::{self, Request, Response};
+use crate::local::control::{Request, Response};
 use crate::local::layout::Layout;
 use crate::local::manifest::Manifest;
 use crate::local::runner::chain;
-use crate::local::{LocalError, Options, run};
+use crate::local::{LocalError, Options, run, speak};
 use crate::output::{self, Screen};
 
 /// Does what the command line says; what goes wrong is printed on standard error.
 pub async fn execute(args: Args) -> ExitCode {
     let Command::Local(Local { verb, run: how }) = args.command;
     let done = match verb {
-        Some(verb) => speak(verb).await,
+        Some(verb) => ask(verb).await,
         None => start(how.options(io::stdout().is_terminal())).await.map(|()| ExitCode::SUCCESS),
     };
     match done {
@@ -56,7 +56,7 @@ fn log_to(layout: &Layout) -> Result<(), LocalError> {
     Ok(())
 }
 
-async fn speak(verb: Verb) -> Result<ExitCode, LocalError> {
+async fn ask(verb: Verb) -> Result<ExitCode, LocalError> {
     let (target, request, form) = match verb {
         Verb::Scale { target, replicas } => (target, Request::Scale { replicas }, Form::Table),
         Verb::Status { target, output } => (target, Request::Status, output),
@@ -66,16 +66,20 @@ async fn speak(verb: Verb) -> Result<ExitCode, LocalError> {
     };
     let Target { name, data_dir } = target;
     let root = data_dir.unwrap_or_else(|| Layout::default_root(&name));
-    let layout = Layout::new(root.clone());
-    let response = control::ask(&name, &root, &layout.socket(), &request).await?;
+    let layout = Layout::new(root);
+    let response = speak::speak(&name, &layout, &request).await?;
     Ok(print(&mut io::stdout(), &mut io::stderr(), &response, form))
 }
 
 fn print(out: &mut dyn Write, err: &mut dyn Write, response: &Response, form: Form) -> ExitCode {
     let (written, code) = match (response, form) {
         (Response::Done { text }, _) => (output::line(out, text), ExitCode::SUCCESS),
-        (Response::Refused { text }, _) => {
-            (output::line(err, &format!("outrigger-operator: {text}")), ExitCode::FAILURE)
+        (Response::Refused { text, misasked }, _) => {
+            let code = if *misasked { ExitCode::from(2) } else { ExitCode::FAILURE };
+            (output::line(err, &format!("outrigger-operator: {text}")), code)
+        }
+        (Response::Ending, _) => {
+            (output::line(err, "outrigger-operator: the run is ending"), ExitCode::FAILURE)
         }
         (Response::Status { view }, Form::Table) => {
             (output::line(out, output::render(view).trim_end()), ExitCode::SUCCESS)

@@ -102,6 +102,10 @@ fn block(view: &View, counters: Counters) -> String {
     if let Some(trouble) = &view.trouble {
         line_of(&mut text, "Trouble", trouble);
     }
+    if let Some(manifest) = view.scaled_from {
+        let said = format!("to {} by `local scale`; the manifest says {manifest}", view.replicas);
+        line_of(&mut text, "Scaled", &said);
+    }
     line_of(&mut text, "Cluster", status.cluster_id.as_deref().unwrap_or("not latched yet"));
     let tolerance = format!("{} (quorum {} of {})", status.fault_tolerance, status.quorum, status.voters);
     line_of(&mut text, "Tolerates", &tolerance);
@@ -248,6 +252,7 @@ mod tests {
             namespace: "default".to_owned(),
             age_seconds: 61,
             replicas: 3,
+            scaled_from: None,
             status: RaftClusterStatus {
                 phase: Some(Phase::Healthy),
                 voters: 3,
@@ -303,6 +308,14 @@ mod tests {
         screen.show(&view()).unwrap();
         screen.show(&view()).unwrap();
         assert_eq!(String::from_utf8(out).unwrap().matches(CLEAR).count(), 2);
+    }
+
+    #[test]
+    fn a_scale_that_the_manifest_does_not_know_is_shown() {
+        let mut view = view();
+        assert!(!render(&view).contains("Scaled:"));
+        view.scaled_from = Some(5);
+        assert!(render(&view).contains("\nScaled:    to 3 by `local scale`; the manifest says 5\n"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -37,6 +37,15 @@ pub struct View {
     pub status: Status,
     /// What the last pass did or waits for.
     pub doing: String,
+    /// One a process.
+    pub members: Vec<Member>,
+}
+
+/// One process, as the runner knows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Member {
+    /// Its process id, while it runs.
+    pub process: Option<u32>,
 }
 
 /// The resource's status.
@@ -56,6 +65,21 @@ pub struct Status {
     /// One a process.
     #[serde(default)]
     pub members: Vec<MemberStatus>,
+    /// What machines wait on.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// One condition.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Condition {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: String,
+    /// For people.
+    pub message: String,
 }
 
 /// One process.
@@ -137,11 +161,11 @@ impl LocalRunner {
         self.data.join("volumes").join(format!("{}-{ordinal}", self.name))
     }
 
-    /// What `local VERB NAME …` printed on standard output.
+    /// How `local VERB NAME …` ended, and what it printed.
     ///
     /// # Errors
-    /// When it did not succeed, with what it said.
-    pub async fn verb(&self, verb: &str, more: &[&str]) -> Result<String> {
+    /// When it cannot be started, or does not end.
+    pub async fn outcome(&self, verb: &str, more: &[&str]) -> Result<Output> {
         let asked = Command::new(&self.program)
             .args(["local", verb, &self.name])
             .args(more)
@@ -150,8 +174,18 @@ impl LocalRunner {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output =
-            tokio::time::timeout(ANSWERED, asked).await.with_context(|| format!("local {verb}"))??;
+        tokio::time::timeout(ANSWERED, asked)
+            .await
+            .with_context(|| format!("local {verb}"))?
+            .with_context(|| format!("local {verb}"))
+    }
+
+    /// What `local VERB NAME …` printed on standard output.
+    ///
+    /// # Errors
+    /// When it did not succeed, with what it said.
+    pub async fn verb(&self, verb: &str, more: &[&str]) -> Result<String> {
+        let output = self.outcome(verb, more).await?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "local {verb} {more:?}: {said}");
         Ok(String::from_utf8(output.stdout)?)
@@ -205,10 +239,24 @@ impl LocalRunner {
     /// # Errors
     /// When it does not.
     pub async fn stop(mut self) -> Result<()> {
+        self.stop_and_keep().await
+    }
+
+    /// The same; what is left can be spoken to.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub async fn stop_and_keep(&mut self) -> Result<()> {
         let said = self.verb("stop", &[]).await?;
         let status = self.process.ended(ANSWERED).await?;
         ensure!(status.success() && said.contains("stopped"), "it ended with {status} and said {said}");
         Ok(())
+    }
+
+    /// Where all its data is.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 }
 

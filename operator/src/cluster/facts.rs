@@ -52,6 +52,8 @@ pub struct Pod {
     pub outdated: bool,
     /// How long it has not been healthy; zero while it is.
     pub unhealthy_for: Duration,
+    /// How long its log has stood still at the leader although entries are missing; zero while it advances or lacks none.
+    pub stuck_for: Duration,
 }
 
 /// What a member said.
@@ -144,10 +146,21 @@ pub struct Peer {
     pub name: String,
     /// Its address, `host:port`.
     pub address: String,
-    /// Entries behind the leader's commit; only a leader knows.
-    pub lag: Option<u64>,
-    /// Since when the leader has not heard from it; only a leader knows.
+    /// How it follows; only a leader knows.
+    pub progress: Option<Progress>,
+}
+
+/// How a member follows, as its leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Up to where its log is known to be the leader's; 0 while it was never matched in the leader's term.
+    pub matched: Index,
+    /// Entries that `matched` is behind the leader's commit.
+    pub lag: u64,
+    /// How long ago the leader heard from it; absent if never in its term.
     pub last_contact: Option<Duration>,
+    /// It was heard from within an election timeout.
+    pub active: bool,
 }
 
 /// A member's whole report.
@@ -187,6 +200,8 @@ pub struct Report {
     pub roster: Roster,
     /// Clusters that its disk has forgotten for ever.
     pub abandoned: BTreeSet<ClusterId>,
+    /// It was told never to campaign again in this run.
+    pub draining: bool,
     /// What it waits for, in its own words.
     pub waiting_for: String,
     /// What it halted on.

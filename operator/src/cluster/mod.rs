@@ -10,5 +10,6 @@ pub mod ids;
 pub mod plan;
 pub mod quantity;
 pub mod report;
+pub mod standing;
 pub mod status;
 pub mod validate;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use outrigger_proto::v1;
 
-use super::facts::{Configuration, MemberPhase, Peer, RaftRole, Report, Roster, RosterRole};
+use super::facts::{Configuration, MemberPhase, Peer, Progress, RaftRole, Report, Roster, RosterRole};
 use super::ids::{ClusterId, ConfigurationIndex, Index, MemberId, Term};
 
 /// Why an answer is not believed.
@@ -92,6 +92,7 @@ pub fn read(expected: &str, status: v1::StatusResponse) -> Result<Report, Unbeli
         peers: status.members.into_iter().filter_map(|member| peer(member, leads)).collect(),
         roster: status.roster.into_iter().map(roster_entry).collect(),
         abandoned: status.abandoned.into_iter().filter_map(ClusterId::from_wire).collect(),
+        draining: status.draining,
         waiting_for: status.waiting_for,
         fault: status.fault,
     })
@@ -127,8 +128,12 @@ fn peer(member: v1::Member, leads: bool) -> Option<Peer> {
         id: MemberId::from_wire(member.id)?,
         name: member.name,
         address: member.address,
-        lag: leads.then_some(member.lag),
-        last_contact: u64::try_from(member.last_contact_ms).ok().filter(|_| leads).map(Duration::from_millis),
+        progress: leads.then(|| Progress {
+            matched: Index(member.match_index),
+            lag: member.lag,
+            last_contact: u64::try_from(member.last_contact_ms).ok().map(Duration::from_millis),
+            active: member.active,
+        }),
     })
 }
 
@@ -164,12 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn lag_and_contact_are_taken_from_a_leader_only() {
+    fn progress_is_taken_from_a_leader_only() {
         let member = v1::Member {
             id: 8,
             name: "orders-1".into(),
+            match_index: 95,
             lag: 5,
             last_contact_ms: 20,
+            active: true,
             ..v1::Member::default()
         };
         let mut follower = status();
@@ -177,11 +184,14 @@ mod tests {
         follower.members = vec![member.clone()];
         let mut leader = follower.clone();
         leader.role = v1::Role::Leader.into();
-        let never = v1::Member { id: 9, last_contact_ms: -1, ..member };
+        let never = v1::Member { id: 9, match_index: 0, last_contact_ms: -1, active: false, ..member };
         leader.members.push(never);
-        assert_eq!(read("orders-0", follower).unwrap().peers[0].lag, None);
+        assert_eq!(read("orders-0", follower).unwrap().peers[0].progress, None);
         let seen = read("orders-0", leader).unwrap().peers;
-        assert_eq!((seen[0].lag, seen[0].last_contact), (Some(5), Some(Duration::from_millis(20))));
-        assert_eq!(seen[1].last_contact, None);
+        let heard = Some(Duration::from_millis(20));
+        let followed = Progress { matched: Index(95), lag: 5, last_contact: heard, active: true };
+        assert_eq!(seen[0].progress, Some(followed));
+        let unheard = Progress { matched: Index(0), last_contact: None, active: false, ..followed };
+        assert_eq!(seen[1].progress, Some(unheard));
     }
 }

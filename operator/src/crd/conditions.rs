@@ -21,6 +21,8 @@ pub const QUORUM_LOST: &str = "QuorumLost";
 pub const NOT_ENFORCED: &str = "NotEnforced";
 /// The manifest on disk does not stand; the last good one is followed.
 pub const MANIFEST_INVALID: &str = "ManifestInvalid";
+/// The manifest is no longer on disk; the last one that was read is followed.
+pub const MANIFEST_GONE: &str = "ManifestGone";
 
 /// What a condition says, without its type and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -66,8 +66,8 @@ pub fn check(document: &Value, old: Option<&RaftCluster>) -> Result<RaftCluster,
             let defaulted = serde_json::to_value(&cluster).unwrap_or(Value::Null);
             let mut found: Vec<Violation> = Vec::new();
             for error in errors.into_vec() {
-                let violation =
-                    Violation::new(&error.field_path, error.message, at(&defaulted, &error.field_path));
+                let field = field_of(&error.field_path, &error.message).to_owned();
+                let violation = Violation::new(&field, error.message, at(&defaulted, &field));
                 if !found.contains(&violation) {
                     found.push(violation);
                 }
@@ -75,6 +75,13 @@ pub fn check(document: &Value, old: Option<&RaftCluster>) -> Result<RaftCluster,
             Err(found)
         }
     }
+}
+
+/// Where a broken rule points. A rule of the root can name no field below `metadata` (an API server takes only paths of the
+/// schema, which has none there), so its message's first word is the path.
+fn field_of<'a>(path: &'a str, message: &'a str) -> &'a str {
+    let first = message.split_whitespace().next().unwrap_or_default();
+    if path.is_empty() && first.contains('.') { first } else { path }
 }
 
 /// The definition as YAML, with a line that says where it comes from.

@@ -43,7 +43,7 @@ pub struct RaftClusterStatus {
     /// How many voters have to agree.
     #[serde(default)]
     pub quorum: i32,
-    /// How many voters may be lost before writes stop.
+    /// How many voters may be lost before writes stop; those that are not in step with the leader count as lost.
     #[serde(default)]
     pub fault_tolerance: i32,
     /// The pods' labels, for the scale subresource.
@@ -183,10 +183,14 @@ pub enum MemberRole {
 pub enum Health {
     /// Caught up and serving.
     Ready,
+    /// Caught up and serving, and told never to lead again in this run.
+    Draining,
     /// Up, and waiting to be let in.
     Waiting,
     /// A member that is still catching up, or not formed yet.
     CatchingUp,
+    /// A member that answers, but that the leader does not hear from, or whose log it cannot match or bring forward.
+    OutOfStep,
     /// It did not answer.
     Silent,
     /// It halted on a fault that needs its volume replaced.

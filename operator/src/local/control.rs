@@ -2,6 +2,7 @@
 //!
 //! The socket is the owner's alone (the directory's rights), so there is no other authentication.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const LINE_BYTES: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a run is given to answer: stopping nine members may take their grace.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long answers are given to be written before the run ends.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a run is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,22 +64,38 @@ pub enum Response {
     Refused {
         /// Why, and what to do instead.
         text: String,
+        /// What was asked for cannot be had from any run of this kind: the caller's mistake.
+        #[serde(default)]
+        misasked: bool,
     },
+    /// The run was ending already when it was asked.
+    Ending,
+}
+
+impl Response {
+    /// Refused for a reason that lies with the run.
+    #[must_use]
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self::Refused { text: text.into(), misasked: false }
+    }
+
+    /// Refused for a reason that lies with the caller.
+    #[must_use]
+    pub fn misasked(text: impl Into<String>) -> Self {
+        Self::Refused { text: text.into(), misasked: true }
+    }
 }
 
 /// Why a run cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Nobody runs it.
-    #[error("no run of {name} in {}: start it with `outrigger-operator local -f MANIFEST`, or name its directory with --data-dir", path.display())]
+    /// Nobody listens: there is no run.
+    #[error("no run of {name} listens on {}", path.display())]
     NotRunning {
         /// The cluster.
         name: String,
-        /// The data directory.
+        /// The socket.
         path: PathBuf,
-        /// The system's words.
-        #[source]
-        source: std::io::Error,
     },
     /// The socket cannot be made.
     #[error("cannot listen on {} ({} bytes; a Unix socket's path holds 107): choose a shorter --data-dir", path.display(), path.as_os_str().len())]
@@ -85,7 +104,7 @@ pub enum ControlError {
         path: PathBuf,
         /// The system's words.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The conversation broke.
     #[error("the run of {name} did not answer")]
@@ -94,7 +113,7 @@ pub enum ControlError {
         name: String,
         /// The system's words.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The run answers in words that this version does not know.
     #[error(
@@ -117,6 +136,8 @@ pub type Asked = (Request, oneshot::Sender<Response>);
 pub struct ControlServer {
     path: PathBuf,
     task: JoinHandle<()>,
+    /// Ends when nobody serves a caller any more.
+    served: mpsc::Receiver<()>,
 }
 
 impl ControlServer {
@@ -127,18 +148,33 @@ impl ControlServer {
     pub fn listen(path: PathBuf, requests: mpsc::Sender<Asked>) -> Result<Self, ControlError> {
         // The directory is locked: a socket that is there is a dead run's.
         if let Err(source) = std::fs::remove_file(&path)
-            && source.kind() != std::io::ErrorKind::NotFound
+            && source.kind() != io::ErrorKind::NotFound
         {
             return Err(ControlError::Listen { path, source });
         }
         let listener = UnixListener::bind(&path)
             .map_err(|source| ControlError::Listen { path: path.clone(), source })?;
+        // Nothing is ever sent: that all senders are gone is the message.
+        let (serving, served) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, requests.clone()));
+                let (requests, serving) = (requests.clone(), serving.clone());
+                tokio::spawn(async move {
+                    serve(stream, requests).await;
+                    drop(serving);
+                });
             }
         });
-        Ok(Self { path, task })
+        Ok(Self { path, task, served })
+    }
+
+    /// Takes no more callers, and returns once those that are there have their answers. Whoever asked for the end of the run
+    /// would otherwise race with it, and find the connection closed in place of an answer.
+    pub async fn close(mut self) {
+        self.task.abort();
+        if timeout(FAREWELL, self.served.recv()).await.is_err() {
+            tracing::warn!("a caller of the control socket did not take its answer");
+        }
     }
 }
 
@@ -165,9 +201,9 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) {
                 Err(_) => None,
             }
         }
-        Err(error) => Some(Response::Refused { text: format!("not a request: {error}") }),
+        Err(error) => Some(Response::misasked(format!("not a request: {error}"))),
     };
-    let response = response.unwrap_or_else(|| Response::Refused { text: "the run is ending".to_owned() });
+    let response = response.unwrap_or(Response::Ending);
     if let Ok(mut bytes) = serde_json::to_vec(&response) {
         bytes.push(b'\n');
         // A caller that went away does not want it any more.
@@ -179,26 +215,25 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Asked>) {
 ///
 /// # Errors
 /// It does not run, or does not answer.
-pub async fn ask(
-    name: &str,
-    root: &Path,
-    socket: &Path,
-    request: &Request,
-) -> Result<Response, ControlError> {
-    let not_running =
-        |source| ControlError::NotRunning { name: name.to_owned(), path: root.to_owned(), source };
+pub async fn ask(name: &str, socket: &Path, request: &Request) -> Result<Response, ControlError> {
     let broken = |source| ControlError::Broken { name: name.to_owned(), source };
+    let unreachable = |source: io::Error| {
+        // No socket, or one that a run which was killed left behind.
+        let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&source.kind());
+        let not_running = || ControlError::NotRunning { name: name.to_owned(), path: socket.to_owned() };
+        if nobody { not_running() } else { broken(source) }
+    };
     let foreign = |source| ControlError::Foreign { name: name.to_owned(), source };
-    let mut stream = UnixStream::connect(socket).await.map_err(not_running)?;
+    let mut stream = UnixStream::connect(socket).await.map_err(unreachable)?;
     let mut bytes = serde_json::to_vec(request).map_err(foreign)?;
     bytes.push(b'\n');
     stream.write_all(&bytes).await.map_err(broken)?;
     let mut line = String::new();
     let mut reader = BufReader::new(stream);
     let read = timeout(ANSWER, reader.read_line(&mut line)).await;
-    read.map_err(|_| broken(std::io::ErrorKind::TimedOut.into()))?.map_err(broken)?;
+    read.map_err(|_| broken(io::ErrorKind::TimedOut.into()))?.map_err(broken)?;
     if line.is_empty() {
-        return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
+        return Err(broken(io::ErrorKind::UnexpectedEof.into()));
     }
     serde_json::from_str(&line).map_err(foreign)
 }
@@ -217,18 +252,49 @@ mod tests {
             let (request, answer) = requests.recv().await.unwrap();
             answer.send(Response::Done { text: format!("{request:?}") }).unwrap();
         });
-        let response =
-            ask("orders", directory.path(), &socket, &Request::Scale { replicas: 5 }).await.unwrap();
+        let response = ask("orders", &socket, &Request::Scale { replicas: 5 }).await.unwrap();
         assert_eq!(response, Response::Done { text: "Scale { replicas: 5 }".to_owned() });
     }
 
     #[tokio::test]
-    async fn a_cluster_that_nobody_runs_is_said_with_its_directory() {
+    async fn a_socket_that_a_killed_run_left_is_no_run() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
-        let error = ask("orders", directory.path(), &socket, &Request::Status).await.unwrap_err().to_string();
-        assert!(error.contains("no run of orders in"), "{error}");
-        assert!(error.contains("--data-dir"), "{error}");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert!(socket.exists());
+        let error = ask("orders", &socket, &Request::Status).await.unwrap_err();
+        assert!(matches!(error, ControlError::NotRunning { .. }), "{error:?}");
+    }
+
+    /// The runner ends as soon as `close` returns: an answer that is not written by then never will be.
+    #[tokio::test]
+    async fn answers_are_written_before_the_run_ends() {
+        for _ in 0..50 {
+            let directory = tempfile::tempdir().unwrap();
+            let socket = directory.path().join("control.sock");
+            let (sender, mut requests) = mpsc::channel::<Asked>(1);
+            let server = ControlServer::listen(socket.clone(), sender).unwrap();
+            let mut caller = UnixStream::connect(&socket).await.unwrap();
+            caller.write_all(b"{\"verb\":\"stop\"}\n").await.unwrap();
+            let (request, answer) = requests.recv().await.unwrap();
+            assert_eq!(request, Request::Stop);
+            answer.send(Response::Done { text: "stopped".to_owned() }).unwrap();
+            drop(requests);
+            server.close().await;
+            let mut bytes = [0; 256];
+            let read = caller.try_read(&mut bytes).unwrap();
+            assert!(std::str::from_utf8(&bytes[..read]).unwrap().contains("stopped"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_asker_is_told_that_the_run_is_ending() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let (sender, requests) = mpsc::channel::<Asked>(1);
+        let _server = ControlServer::listen(socket.clone(), sender).unwrap();
+        drop(requests);
+        assert_eq!(ask("orders", &socket, &Request::Stop).await.unwrap(), Response::Ending);
     }
 
     #[tokio::test]

@@ -27,6 +27,26 @@ pub enum LocalError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// There is no run to speak to.
+    #[error("no run of {name} is up in {}: {hint}", path.display())]
+    NotUp {
+        /// The cluster.
+        name: String,
+        /// The data directory.
+        path: PathBuf,
+        /// What is there, and how a run is started.
+        hint: String,
+    },
+    /// The directory holds another cluster's data.
+    #[error("{} holds the data of {found}, not of {asked}: give that name, or another --data-dir", path.display())]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose data is there.
+        found: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// There is no sidecar to run.
     #[error("no sidecar at {}: build it with `cargo build -p outrigger-sidecar`, or name one with --sidecar PATH", path.display())]
     NoSidecar {
@@ -95,12 +115,13 @@ impl LocalError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Manifest(_) => 2,
+            Self::Manifest(_) | Self::OtherCluster { .. } => 2,
             Self::Loopback(error) if error.is_usage() => 2,
             Self::Loopback(_)
             | Self::Dns(_)
             | Self::Record(_)
             | Self::Control(_)
+            | Self::NotUp { .. }
             | Self::NoSidecar { .. }
             | Self::DataDirInUse { .. }
             | Self::PortTaken { .. }

@@ -18,6 +18,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::errors::LocalError;
 
+/// What a run makes below its root, beside files.
+const DIRECTORIES: [&str; 4] = ["volumes", "marks", "removed", "logs"];
+
 /// Paths below one cluster's data directory.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -42,7 +45,7 @@ impl Layout {
     /// # Errors
     /// A directory cannot be made.
     pub fn create(root: &Path) -> Result<Self, LocalError> {
-        for directory in ["volumes", "marks", "removed", "logs"] {
+        for directory in DIRECTORIES {
             let path = root.join(directory);
             fs::create_dir_all(&path).map_err(|source| LocalError::File {
                 what: "create the directory",
@@ -113,12 +116,52 @@ impl Layout {
         self.root.join("control.sock")
     }
 
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("runner.lock")
+    }
+
+    /// Whether no run has the directory. One that is not there is nobody's.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn is_free(&self) -> io::Result<bool> {
+        FileLock::is_free(&self.lock_file())
+    }
+
+    /// Removes everything that a run makes, and the directory if nothing else is in it: `--data-dir` may name one that holds
+    /// more than this cluster.
+    ///
+    /// # Errors
+    /// What cannot be removed, with the system's words.
+    pub fn remove(&self) -> Result<(), LocalError> {
+        let failed = |path: PathBuf| {
+            move |source: io::Error| {
+                let absent = source.kind() == io::ErrorKind::NotFound;
+                if absent { Ok(()) } else { Err(LocalError::File { what: "remove", path, source }) }
+            }
+        };
+        for name in DIRECTORIES {
+            let path = self.root.join(name);
+            fs::remove_dir_all(&path).or_else(failed(path))?;
+        }
+        // The lock goes last: as long as it is there, nobody else begins anew in between.
+        for path in [self.socket(), self.record().with_extension("tmp"), self.record(), self.lock_file()] {
+            fs::remove_file(&path).or_else(failed(path))?;
+        }
+        match fs::remove_dir(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                failed(self.root.clone())(error)
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Locks the directory for one run.
     ///
     /// # Errors
     /// Another run has it, or the file cannot be made.
     pub fn lock(&self, name: &str) -> Result<FileLock, LocalError> {
-        let path = self.root.join("runner.lock");
+        let path = self.lock_file();
         match FileLock::take(&path, &format!("process {}", std::process::id())) {
             Ok(Ok(lock)) => Ok(lock),
             Ok(Err(holder)) => {
@@ -136,6 +179,24 @@ pub struct FileLock {
 }
 
 impl FileLock {
+    /// Whether nobody has the lock.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn is_free(path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        // Shared, and let go of at once with the file.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Takes the lock, or says who has it.
     ///
     /// # Errors

@@ -31,14 +31,23 @@ pub enum ManifestError {
         #[source]
         source: std::io::Error,
     },
-    /// It is not YAML.
-    #[error("{} is not YAML", path.display())]
+    /// It is not YAML, or has a key that stands twice.
+    #[error("{} is not YAML that an API server would take", path.display())]
     NotYaml {
         /// The file.
         path: PathBuf,
         /// Where and why.
         #[source]
         source: serde_yaml::Error,
+    },
+    /// It has values that JSON, and so an API server, cannot hold.
+    #[error("{} has a value that JSON cannot hold; write it as text", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Which value.
+        #[source]
+        source: serde_json::Error,
     },
     /// It does not hold exactly one document.
     #[error("{} holds {found} documents; exactly one RaftCluster is expected", path.display())]
@@ -94,8 +103,11 @@ impl Manifest {
     fn parse(path: &Path, text: &str, old: Option<&RaftCluster>) -> Result<Self, ManifestError> {
         let mut documents = Vec::new();
         for document in serde_yaml::Deserializer::from_str(text) {
-            let value = Value::deserialize(document)
+            // By way of YAML's own value: it refuses a key that stands twice, where JSON's would keep the last.
+            let value = serde_yaml::Value::deserialize(document)
                 .map_err(|source| ManifestError::NotYaml { path: path.to_owned(), source })?;
+            let value = serde_json::to_value(value)
+                .map_err(|source| ManifestError::NotJson { path: path.to_owned(), source })?;
             // "---" at the end of a file, or a document of comments alone, is nothing.
             if !value.is_null() {
                 documents.push(value);
@@ -153,6 +165,18 @@ impl Manifest {
 pub struct Watch {
     path: PathBuf,
     seen: Option<(SystemTime, u64)>,
+    missing: bool,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that counts.
+    None,
+    /// It is another one.
+    Edited,
+    /// It is not there.
+    Gone,
 }
 
 impl Watch {
@@ -160,17 +184,22 @@ impl Watch {
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         let seen = stamp(&path);
-        Self { path, seen }
+        Self { path, seen, missing: false }
     }
 
-    /// Whether the file changed since it was last asked. A file that is gone (an editor between two renames) is no edit.
-    pub fn changed(&mut self) -> bool {
+    /// What became of the file since it was last looked at. One that is missing is gone only at the second look: editors
+    /// replace a file by two renames.
+    pub fn look(&mut self) -> Change {
         let now = stamp(&self.path);
-        let changed = now.is_some() && now != self.seen;
-        if changed {
-            self.seen = now;
+        if now.is_none() {
+            return if std::mem::replace(&mut self.missing, true) { Change::Gone } else { Change::None };
         }
-        changed
+        self.missing = false;
+        if now == self.seen {
+            return Change::None;
+        }
+        self.seen = now;
+        Change::Edited
     }
 }
 
@@ -218,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_stands_twice_is_refused_with_its_name_and_line() {
+        let flow = GOOD.replace("replicas: 3", "replicas: 3, replicas: 5");
+        let block =
+            GOOD.replace("spec: {replicas: 3}", "spec:\n  replicas: 3\n  paused: false\n  replicas: 5");
+        for (text, key) in [
+            (flow, "spec: duplicate entry with key \"replicas\" at line 4"),
+            (block, "spec: duplicate entry with key \"replicas\" at line 5"),
+            (format!("{GOOD}kind: RaftCluster\n"), "duplicate entry with key \"kind\""),
+        ] {
+            let error = Manifest::parse(Path::new("orders.yaml"), &text, None).unwrap_err();
+            let said = crate::local::runner::chain(&error);
+            assert!(said.starts_with("orders.yaml is not YAML") && said.contains(key), "{said}");
+        }
+    }
+
+    #[test]
     fn an_edit_is_compared_with_what_runs() {
         let good = parse(GOOD, None).unwrap();
         let error = parse(&GOOD.replace("orders", "bills"), Some(&good)).unwrap_err();
@@ -227,16 +272,25 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_is_noticed_once_and_a_missing_file_is_none() {
+    fn an_edit_is_noticed_once_and_a_missing_file_is_gone_at_the_second_look() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("orders.yaml");
         std::fs::write(&path, GOOD).unwrap();
         let mut watch = Watch::new(path.clone());
-        assert!(!watch.changed());
+        assert_eq!(watch.look(), Change::None);
         std::fs::write(&path, format!("{GOOD}# edited\n")).unwrap();
-        assert!(watch.changed());
-        assert!(!watch.changed());
+        assert_eq!(watch.look(), Change::Edited);
+        assert_eq!(watch.look(), Change::None);
+        let aside = directory.path().join("aside");
+        for _ in 0..2 {
+            std::fs::rename(&path, &aside).unwrap();
+            assert_eq!(watch.look(), Change::None, "an editor between two renames");
+            std::fs::rename(&aside, &path).unwrap();
+            assert_eq!(watch.look(), Change::None);
+        }
         std::fs::remove_file(&path).unwrap();
-        assert!(!watch.changed());
+        assert_eq!([watch.look(), watch.look(), watch.look()], [Change::None, Change::Gone, Change::Gone]);
+        std::fs::write(&path, GOOD).unwrap();
+        assert_eq!(watch.look(), Change::Edited);
     }
 }

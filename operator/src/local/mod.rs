@@ -9,6 +9,7 @@ pub mod control;
 pub mod dns;
 pub mod errors;
 pub mod execute;
+mod follow;
 pub mod layout;
 pub mod loopback;
 pub mod manifest;
@@ -18,6 +19,8 @@ mod pass;
 pub mod record;
 pub mod runner;
 pub mod setup;
+pub mod speak;
+pub mod stopped;
 pub mod view;
 pub mod volumes;
 

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::loopback::{Loopback, PEER_PORT};
 use super::member::{State, Supervised};
 use crate::admin_client::AdminClients;
-use crate::cluster::facts::{Answer, MemberPhase, Pod};
-use crate::cluster::ids::{ClusterName, Ordinal};
+use crate::cluster::facts::{Answer, Facts, MemberPhase, Pod};
+use crate::cluster::ids::{ClusterName, Index, MemberId, Ordinal};
 use crate::cluster::report;
 
 /// How long each pod has been unwell, by a monotonic clock.
@@ -25,6 +25,34 @@ impl Unwell {
             return Duration::ZERO;
         }
         self.0.entry(pod).or_insert_with(Instant::now).elapsed()
+    }
+}
+
+/// Since when each member's log stands still at the leader.
+#[derive(Debug, Default)]
+pub struct Stuck(BTreeMap<MemberId, (Index, Instant)>);
+
+impl Stuck {
+    /// Notes how far the leader has matched each member, and writes into the facts for how long that did not change although
+    /// entries are missing.
+    pub fn note(&mut self, facts: &mut Facts, now: Instant) {
+        let leader = facts.founding.cluster().and_then(|cluster| facts.leader_of(cluster));
+        let lagging: BTreeMap<MemberId, Index> = leader
+            .into_iter()
+            .flat_map(|(_, leader)| &leader.peers)
+            .filter_map(|peer| Some((peer.id, peer.progress.filter(|progress| progress.lag > 0)?.matched)))
+            .collect();
+        // One that lacks nothing, or that nobody leads, begins anew.
+        self.0.retain(|member, (matched, _)| lagging.get(member) == Some(matched));
+        for (member, matched) in lagging {
+            self.0.entry(member).or_insert_with(|| (matched, now));
+        }
+        for pod in facts.pods.values_mut() {
+            if let Answer::Report(report) = &pod.answer {
+                let since = self.0.get(&report.member);
+                pod.stuck_for = since.map_or(Duration::ZERO, |(_, since)| now.duration_since(*since));
+            }
+        }
     }
 }
 
@@ -56,7 +84,7 @@ pub async fn pods(
                 Answer::Silent(_) => false,
             };
             let unhealthy_for = unwell.note(ordinal, well);
-            (ordinal, Pod { answer, outdated, unhealthy_for })
+            (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO })
         })
         .collect()
 }
@@ -69,5 +97,32 @@ async fn ask(name: &ClusterName, ordinal: Ordinal, loopback: Loopback, clients: 
             Err(unbelievable) => Answer::Silent(unbelievable.to_string()),
         },
         Err(error) => Answer::Silent(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::plan::fixture::*;
+
+    #[test]
+    fn a_log_is_stuck_while_it_lacks_entries_and_nothing_new_is_matched() {
+        let mut stuck = Stuck::default();
+        let mut now = Instant::now();
+        let mut seen = |matched: u64, lag: u64| {
+            let mut facts = healthy(3);
+            seen_by_the_leader(&mut facts, 2, |seen| (seen.matched, seen.lag) = (Index(matched), lag));
+            now += Duration::from_secs(1);
+            stuck.note(&mut facts, now);
+            assert_eq!(facts.pods[&Ordinal(0)].stuck_for, Duration::ZERO);
+            facts.pods[&Ordinal(2)].stuck_for.as_secs()
+        };
+        assert_eq!(seen(7, 1), 0);
+        assert_eq!(seen(7, 2), 1);
+        assert_eq!(seen(7, 3), 2);
+        assert_eq!(seen(8, 3), 0, "it advances");
+        assert_eq!(seen(8, 3), 1);
+        assert_eq!(seen(11, 0), 0, "it has everything");
+        assert_eq!(seen(11, 5), 0, "what was before it does not count");
     }
 }

@@ -71,7 +71,7 @@ impl Runner {
         let pods =
             observe::pods(&wanted.name, &self.members, self.ground.loopback, &self.clients, &mut self.unwell)
                 .await;
-        Ok(Facts {
+        let mut facts = Facts {
             name: wanted.name.clone(),
             replicas: wanted.replicas,
             paused: wanted.paused,
@@ -82,7 +82,9 @@ impl Runner {
             pods,
             volume_clusters: self.marks.all().clone(),
             fresh_cluster: mint(),
-        })
+        };
+        self.stuck.note(&mut facts, tokio::time::Instant::now());
+        Ok(facts)
     }
 
     async fn act(&mut self, step: Step) -> Result<(), PassError> {
@@ -160,18 +162,21 @@ impl Runner {
         let message = format!("processes on this machine are not held to {}", fields.join(", "));
         let not_enforced = Verdict::yes("LocalRun", message);
         conditions::upsert(&mut made.conditions, conditions::NOT_ENFORCED, not_enforced, generation, &now);
-        match &self.manifest_error {
-            Some(error) => {
-                let verdict = Verdict::yes("Refused", format!("the last good manifest is followed: {error}"));
-                conditions::upsert(
-                    &mut made.conditions,
-                    conditions::MANIFEST_INVALID,
-                    verdict,
-                    generation,
-                    &now,
-                );
+        let invalid = self
+            .manifest_error
+            .as_ref()
+            .map(|error| Verdict::yes("Refused", format!("the last good manifest is followed: {error}")));
+        let gone = self.manifest_gone.then(|| {
+            let path = self.options.manifest.display();
+            Verdict::yes("Gone", format!("{path} is gone: the last one that was read is followed"))
+        });
+        for (kind, verdict) in [(conditions::MANIFEST_INVALID, invalid), (conditions::MANIFEST_GONE, gone)] {
+            match verdict {
+                Some(verdict) => {
+                    conditions::upsert(&mut made.conditions, kind, verdict, generation, &now);
+                }
+                None => conditions::remove(&mut made.conditions, kind),
             }
-            None => conditions::remove(&mut made.conditions, conditions::MANIFEST_INVALID),
         }
         made
     }
@@ -183,9 +188,9 @@ impl Runner {
         let members = self.members.iter().map(|(ordinal, member)| {
             let name = facts.name.pod(*ordinal);
             let report = facts.report(*ordinal);
-            let peer = leader
-                .zip(report)
-                .and_then(|((_, leader), report)| leader.peers.iter().find(|peer| peer.id == report.member));
+            let progress = leader.zip(report).and_then(|((_, leader), report)| {
+                leader.peers.iter().find(|peer| peer.id == report.member)?.progress
+            });
             let leads = leader.is_some_and(|(pod, _)| pod == *ordinal);
             MemberView {
                 client: self.ground.loopback.socket(*ordinal, CLIENT_PORT).to_string(),
@@ -194,10 +199,10 @@ impl Runner {
                     State::BackOff { .. } | State::Stopped => None,
                 },
                 restarts: member.restarts(),
-                lag_entries: if leads { Some(0) } else { peer.and_then(|peer| peer.lag) },
-                last_contact_ms: peer
+                lag_entries: if leads { Some(0) } else { progress.map(|progress| progress.lag) },
+                last_contact_ms: progress
                     .filter(|_| !leads)
-                    .and_then(|peer| peer.last_contact)
+                    .and_then(|progress| progress.last_contact)
                     .and_then(|contact| u64::try_from(contact.as_millis()).ok()),
                 applied_index: report.map(|report| report.applied.0),
                 log: layout.log(&name).display().to_string(),
@@ -210,6 +215,7 @@ impl Runner {
             namespace: self.manifest.wanted.namespace.clone(),
             age_seconds: Timestamp::now().as_second().saturating_sub(content.created_unix_seconds),
             replicas: facts.replicas,
+            scaled_from: content.scaled.and(content.followed.as_ref()).map(|followed| followed.replicas),
             status: content.status.clone(),
             members: members.collect(),
             doing: text(decision),

@@ -1,4 +1,5 @@
-//! What an API server would keep of a cluster, in one file: the status with its founding register, and the number of pods.
+//! What an API server would keep of a cluster, in one file: the status with its founding register, the number of pods, and
+//! what was asked beside the manifest (`local scale`).
 //!
 //! The register is changed by compare-and-set against the *file*, not against memory, so that an edit by hand or a run that
 //! died half-way is met as such. A file is replaced by rename after it is on disk: no crash leaves half of one.
@@ -10,21 +11,42 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::founding::{Founding, RegisterError};
-use crate::crd::RaftClusterStatus;
+use crate::crd::{DeletionPolicy, RaftClusterStatus};
 
 /// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
+    /// The cluster's name.
+    #[serde(default)]
+    pub name: String,
     /// When the cluster was first run, in seconds since 1970.
     pub created_unix_seconds: i64,
     /// How many pods are asked for; a StatefulSet's `spec.replicas`.
     pub pods: u8,
     /// The size that the members were first started with.
     pub initial_size: u8,
+    /// The manifest that is followed, or was when it last ran; absent in a record of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<Followed>,
+    /// What `local scale` put in the place of the manifest's replicas. It stands until these are edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<u8>,
     /// The status.
     #[serde(default)]
     pub status: RaftClusterStatus,
+}
+
+/// What is kept of the manifest: what it takes to say how the run is started again, and to delete without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Followed {
+    /// The file.
+    pub path: PathBuf,
+    /// Its own `spec.replicas`, whatever `local scale` said since.
+    pub replicas: u8,
+    /// Its `spec.deletionPolicy`.
+    pub deletion_policy: DeletionPolicy,
 }
 
 /// Why the record cannot be used.
@@ -100,6 +122,14 @@ impl Record {
         }
     }
 
+    /// What a record says that nobody may be using; absent if there is none.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn peek(path: &Path) -> Result<Option<Content>, RecordError> {
+        read(path)
+    }
+
     /// What it says.
     #[must_use]
     pub fn content(&self) -> &Content {
@@ -144,6 +174,21 @@ impl Record {
     /// The file cannot be written.
     pub fn set_pods(&mut self, pods: u8) -> Result<(), RecordError> {
         let content = Content { pods, ..self.content.clone() };
+        self.replace(content)
+    }
+
+    /// Keeps which manifest is followed, and what `local scale` put in the place of its replicas.
+    ///
+    /// # Errors
+    /// The file cannot be written; nothing is changed then.
+    pub fn set_followed(
+        &mut self,
+        name: &str,
+        followed: Followed,
+        scaled: Option<u8>,
+    ) -> Result<(), RecordError> {
+        let name = name.to_owned();
+        let content = Content { name, followed: Some(followed), scaled, ..self.content.clone() };
         self.replace(content)
     }
 

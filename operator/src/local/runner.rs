@@ -17,13 +17,15 @@ use tokio::time::{Instant, sleep};
 use super::control::{Asked, ControlServer, Request, Response};
 use super::dns::Zone;
 use super::errors::LocalError;
+use super::follow;
 use super::loopback::PEER_PORT;
 use super::manifest::{Manifest, Watch};
 use super::member::Supervised;
-use super::observe::Unwell;
+use super::observe::{Stuck, Unwell};
 use super::record::Record;
 pub use super::setup::Options;
 use super::setup::{self, Ground};
+use super::stopped;
 use super::view::View;
 use super::volumes::Marks;
 use crate::admin_client::{AdminClients, Deadlines};
@@ -58,9 +60,12 @@ pub(super) struct Runner {
     pub(super) members: BTreeMap<Ordinal, Supervised>,
     pub(super) changed: Arc<Notify>,
     pub(super) unwell: Unwell,
+    pub(super) stuck: Stuck,
     pub(super) generation: i64,
     /// Why the manifest on disk is not followed, if it is not.
     pub(super) manifest_error: Option<String>,
+    /// It is not on disk any more.
+    pub(super) manifest_gone: bool,
     pub(super) view: Option<View>,
 }
 
@@ -78,20 +83,23 @@ enum End {
 /// It cannot be started, or `--once` did not come about.
 pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError> {
     let manifest = Manifest::load(&options.manifest, None)?;
-    let (ground, record) = setup::prepare(&options, &manifest)?;
+    let (ground, mut record) = setup::prepare(&options, &manifest)?;
+    let manifest = follow::settle(&mut record, &options.manifest, manifest)?;
     let zone = Arc::new(Zone::new(&ground.service, PEER_PORT).await?);
     let _dns = if options.dns { Some(zone.serve(ground.dns_server).await?) } else { None };
     // Four askers may wait; more wait in their connections.
     let (asked, requests) = mpsc::channel(4);
-    let _control = ControlServer::listen(ground.layout.socket(), asked)?;
+    let control = ControlServer::listen(ground.layout.socket(), asked)?;
     let mut runner = Runner {
         marks: Marks::read(&ground.layout, &manifest.wanted.name),
         clients: AdminClients::new(DEADLINES),
         members: BTreeMap::new(),
         changed: Arc::new(Notify::new()),
         unwell: Unwell::default(),
+        stuck: Stuck::default(),
         generation: 1,
         manifest_error: None,
+        manifest_gone: false,
         view: None,
         options,
         manifest,
@@ -103,7 +111,10 @@ pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError>
     runner.follow_pods();
     let end = runner.until_end(screen, requests).await;
     runner.stop_all().await;
-    runner.conclude(end?)
+    let concluded = end.and_then(|end| runner.conclude(end));
+    // Whoever asked for the end is told of it before it comes.
+    control.close().await;
+    concluded
 }
 
 /// Waits for the members' ports: those of a runner that was killed stop by themselves, but not within the same moment.
@@ -162,9 +173,7 @@ impl Runner {
             }
             if looked_at_manifest.elapsed() >= IDLE {
                 looked_at_manifest = Instant::now();
-                if watch.changed() {
-                    self.reload();
-                }
+                self.look_at_manifest(watch.look());
             }
         }
     }
@@ -175,7 +184,7 @@ impl Runner {
             Request::Scale { replicas } => self.scale(replicas),
             Request::Status => match &self.view {
                 Some(view) => Response::Status { view: Box::new(view.clone()) },
-                None => Response::Refused { text: "nothing was seen yet: ask again".to_owned() },
+                None => Response::refused("nothing was seen yet: ask again"),
             },
             Request::Wipe { ordinal } => self.wipe(Ordinal(ordinal)).await,
             request @ (Request::Stop | Request::Delete) => return Some(End::Asked(request, answer)),
@@ -185,59 +194,17 @@ impl Runner {
         None
     }
 
-    fn scale(&mut self, replicas: i32) -> Response {
-        match self.manifest.scaled(&self.options.manifest, replicas) {
-            Ok(manifest) => {
-                self.adopt(manifest);
-                Response::Done {
-                    text: format!(
-                        "raftcluster.outrigger.dev/{} scaled to {replicas}",
-                        self.manifest.wanted.name
-                    ),
-                }
-            }
-            Err(error) => Response::Refused { text: error.to_string() },
-        }
-    }
-
     async fn wipe(&mut self, ordinal: Ordinal) -> Response {
         let pod = self.manifest.wanted.name.pod(ordinal);
+        if let (false, Some(last)) = (self.members.contains_key(&ordinal), self.members.keys().next_back()) {
+            return Response::misasked(format!("there is no {pod}: the members are 0 to {}", last.0));
+        }
         match self.replace_volume(ordinal).await {
             Ok(aside) => Response::Done {
                 text: format!("{pod} starts on an empty volume; the old one is in {}", aside.display()),
             },
-            Err(error) => Response::Refused { text: error },
+            Err(error) => Response::refused(error),
         }
-    }
-
-    fn reload(&mut self) {
-        match Manifest::load(&self.options.manifest, Some(&self.with_status())) {
-            Ok(manifest) => {
-                self.manifest_error = None;
-                self.adopt(manifest);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the edited manifest is not followed");
-                self.manifest_error = Some(chain(&error));
-            }
-        }
-    }
-
-    fn adopt(&mut self, manifest: Manifest) {
-        if manifest.cluster.spec != self.manifest.cluster.spec {
-            self.generation = self.generation.saturating_add(1);
-            tracing::info!(generation = self.generation, "following the changed manifest");
-        }
-        self.manifest = manifest;
-        for (ordinal, member) in &self.members {
-            member.set_launch(self.ground.launch(&self.manifest, *ordinal));
-        }
-    }
-
-    fn with_status(&self) -> crate::crd::RaftCluster {
-        let mut cluster = self.manifest.cluster.clone();
-        cluster.status = Some(self.record.content().status.clone());
-        cluster
     }
 
     /// Starts the processes that are asked for and do not run yet.
@@ -273,35 +240,19 @@ impl Runner {
             }),
             End::Asked(request, answer) => {
                 let text = match request {
-                    Request::Delete => self.delete(),
+                    Request::Delete => {
+                        stopped::collect(&self.ground.layout, name, self.manifest.wanted.deletion_policy)
+                    }
                     Request::Stop | Request::Scale { .. } | Request::Status | Request::Wipe { .. } => Ok(
                         format!("{name} stopped; its data stays in {}", self.ground.layout.root().display()),
                     ),
                 };
                 let response = match &text {
                     Ok(text) => Response::Done { text: text.clone() },
-                    Err(error) => Response::Refused { text: chain(error) },
+                    Err(error) => Response::refused(chain(error)),
                 };
                 answer.send(response).ok();
                 text.map(drop)
-            }
-        }
-    }
-
-    /// What an API server's garbage collection would do when the object is deleted.
-    fn delete(&self) -> Result<String, LocalError> {
-        let root = self.ground.layout.root();
-        match self.manifest.wanted.deletion_policy {
-            crate::crd::DeletionPolicy::Retain => {
-                Ok(format!("stopped; spec.deletionPolicy is Retain: the volumes stay in {}", root.display()))
-            }
-            crate::crd::DeletionPolicy::Delete => {
-                std::fs::remove_dir_all(root).map_err(|source| LocalError::File {
-                    what: "remove",
-                    path: root.to_owned(),
-                    source,
-                })?;
-                Ok(format!("stopped; spec.deletionPolicy is Delete: {} is removed", root.display()))
             }
         }
     }

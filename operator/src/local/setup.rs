@@ -13,6 +13,7 @@ use super::loopback::{CLIENT_PORT, HTTP_PORT, Loopback, PEER_PORT};
 use super::manifest::Manifest;
 use super::member::Launch;
 use super::record::{Content, Record};
+use super::stopped;
 use crate::cluster::ids::{ClusterName, Ordinal};
 
 /// What a local run is started with.
@@ -70,11 +71,13 @@ pub fn prepare(options: &Options, manifest: &Manifest) -> Result<(Ground, Record
         format!("process {} (cluster {name}, data in {})", std::process::id(), layout.root().display());
     let range_lock = options.loopback.lock(&std::env::temp_dir(), &holder)?;
     let initial = Content {
+        name: name.0.clone(),
         created_unix_seconds: Timestamp::now().as_second(),
         pods: pods_on_disk(&layout, name),
         initial_size: manifest.wanted.replicas,
         ..Content::default()
     };
+    stopped::check_name(&layout, &name.0)?;
     let record = Record::open(layout.record(), initial)?;
     record.founding()?;
     let service = options.service.clone().unwrap_or_else(|| format!("{name}-peers"));

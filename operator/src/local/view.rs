@@ -16,6 +16,9 @@ pub struct View {
     pub age_seconds: i64,
     /// `spec.replicas`.
     pub replicas: u8,
+    /// The manifest's own, while `local scale` stands in its place.
+    #[serde(default)]
+    pub scaled_from: Option<u8>,
     /// The status.
     pub status: RaftClusterStatus,
     /// One line a process.

@@ -4,32 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cluster::facts::{
-    Answer, Configuration, Facts, MemberPhase, Peer, Pod, RaftRole, Repair, Report, Roster, RosterRole,
+    Answer, Configuration, Facts, MemberPhase, Peer, Pod, Progress, RaftRole, Repair, Report, Roster,
+    RosterRole,
 };
 use crate::cluster::founding::{Founding, Permit};
 use crate::cluster::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
-pub(in crate::cluster) fn cluster(id: u64) -> ClusterId {
+pub(crate) fn cluster(id: u64) -> ClusterId {
     ClusterId::from_wire(id).unwrap()
 }
 
 /// The member that is on pod `ordinal`'s first disk.
-pub(in crate::cluster) fn member(ordinal: u8) -> MemberId {
+pub(crate) fn member(ordinal: u8) -> MemberId {
     MemberId::from_wire(100 + u64::from(ordinal)).unwrap()
 }
 
-pub(in crate::cluster) const A: u64 = 0xa;
-pub(in crate::cluster) const B: u64 = 0xb;
+pub(crate) const A: u64 = 0xa;
+pub(crate) const B: u64 = 0xb;
 
-pub(in crate::cluster) fn permit(size: u8) -> Permit {
+pub(crate) fn permit(size: u8) -> Permit {
     Permit { cluster: cluster(A), founder: "orders-0".to_owned(), founder_member: member(0), size }
 }
 
-pub(in crate::cluster) fn roster(size: u8) -> Roster {
+pub(crate) fn roster(size: u8) -> Roster {
     (0..size).map(|ordinal| (format!("orders-{ordinal}"), RosterRole::Voter)).collect()
 }
 
-pub(in crate::cluster) fn empty(ordinal: u8) -> Report {
+pub(crate) fn empty(ordinal: u8) -> Report {
     Report {
         phase: MemberPhase::Empty,
         cluster: None,
@@ -48,20 +49,25 @@ pub(in crate::cluster) fn empty(ordinal: u8) -> Report {
         peers: Vec::new(),
         roster: Roster::new(),
         abandoned: BTreeSet::new(),
+        draining: false,
         waiting_for: String::new(),
         fault: String::new(),
     }
 }
 
+/// What a leader says of a member that has everything.
+pub(crate) fn in_step() -> Progress {
+    Progress { matched: Index(1_000), lag: 0, last_contact: Some(Duration::ZERO), active: true }
+}
+
 /// A member of A in a configuration of the first `size` pods, formed; pod 1 leads, or pod 0 where it is alone.
-pub(in crate::cluster) fn serving(ordinal: u8, size: u8) -> Report {
+pub(crate) fn serving(ordinal: u8, size: u8) -> Report {
     let leads = ordinal == u8::from(size > 1);
     let peers = (0..size).map(|peer| Peer {
         id: member(peer),
         name: format!("orders-{peer}"),
         address: format!("orders-{peer}.peers:2380"),
-        lag: leads.then_some(0),
-        last_contact: leads.then_some(Duration::ZERO),
+        progress: leads.then(in_step),
     });
     Report {
         phase: MemberPhase::Member,
@@ -80,11 +86,16 @@ pub(in crate::cluster) fn serving(ordinal: u8, size: u8) -> Report {
     }
 }
 
-pub(in crate::cluster) fn pod(report: Report) -> Pod {
-    Pod { answer: Answer::Report(Box::new(report)), outdated: false, unhealthy_for: Duration::ZERO }
+pub(crate) fn pod(report: Report) -> Pod {
+    Pod {
+        answer: Answer::Report(Box::new(report)),
+        outdated: false,
+        unhealthy_for: Duration::ZERO,
+        stuck_for: Duration::ZERO,
+    }
 }
 
-pub(in crate::cluster) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
+pub(crate) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
     Facts {
         name: ClusterName("orders".to_owned()),
         replicas: size,
@@ -100,18 +111,18 @@ pub(in crate::cluster) fn facts(size: u8, founding: Founding, report: impl Fn(u8
 }
 
 /// A healthy cluster of `size` that the spec wants to have `size` voters.
-pub(in crate::cluster) fn healthy(size: u8) -> Facts {
+pub(crate) fn healthy(size: u8) -> Facts {
     facts(size, Founding::Latched(cluster(A)), |ordinal| serving(ordinal, size))
 }
 
-pub(in crate::cluster) fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
+pub(crate) fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
     match &mut facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer {
         Answer::Report(report) => change(report),
         Answer::Silent(_) => panic!("orders-{ordinal} is silent"),
     }
 }
 
-pub(in crate::cluster) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
+pub(crate) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
     for pod in facts.pods.values_mut() {
         if let Answer::Report(report) = &mut pod.answer {
             change(report);
@@ -119,6 +130,14 @@ pub(in crate::cluster) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Repor
     }
 }
 
-pub(in crate::cluster) fn silence(facts: &mut Facts, ordinal: u8) {
+/// Changes what the leader, pod 1, says of a pod's member.
+pub(crate) fn seen_by_the_leader(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Progress)) {
+    edit(facts, 1, |leader| {
+        let peer = leader.peers.iter_mut().find(|peer| peer.id == member(ordinal)).unwrap();
+        change(peer.progress.as_mut().unwrap());
+    });
+}
+
+pub(crate) fn silence(facts: &mut Facts, ordinal: u8) {
     facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer = Answer::Silent("timed out".to_owned());
 }

@@ -206,7 +206,7 @@ fn found(facts: &Facts, permit: &Permit, pod: Ordinal) -> Decision {
     let seeds = initial.iter().filter_map(|ordinal| {
         let report = facts.report(*ordinal)?;
         let (id, name, address) = (report.member, facts.name.pod(*ordinal), report.address.clone());
-        Some(Peer { id, name, address, lag: None, last_contact: None })
+        Some(Peer { id, name, address, progress: None })
     });
     let roster: Roster =
         initial.iter().map(|ordinal| (facts.name.pod(*ordinal), RosterRole::Voter)).collect();

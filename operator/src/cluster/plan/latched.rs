@@ -1,9 +1,10 @@
 //! The day after founding: the order of a pass, and what every later step asks of the configuration first.
 
 use super::step::{Decision, Step, Wait};
-use super::{CAUGHT_UP_ENTRIES, found, repair, scale, update};
+use super::{found, repair, scale, update};
 use crate::cluster::facts::{Facts, MemberPhase, Report};
 use crate::cluster::ids::{ClusterId, Ordinal, quorum};
+use crate::cluster::standing::Standing;
 
 /// The cluster exists; it is brought to what the spec says, one step a pass.
 pub(super) fn latched(facts: &Facts, cluster: ClusterId) -> Decision {
@@ -46,13 +47,10 @@ impl<'a> Live<'a> {
         self.facts.members_of(self.cluster).filter(|(_, report)| voters.contains(&report.member))
     }
 
-    /// Whether a pod's member is a voter that answers, serves and is at most a few entries behind.
+    /// Whether a pod's member is a voter that answers, serves and is in step with the leader.
     pub(super) fn is_well(&self, pod: Ordinal) -> bool {
-        self.voters().any(|(ordinal, report)| {
-            ordinal == pod
-                && report.formed
-                && report.applied.0.saturating_add(CAUGHT_UP_ENTRIES) >= self.leader.commit.0
-        })
+        self.voters().any(|(ordinal, _)| ordinal == pod)
+            && Standing::of(self.facts, pod, Some(self.leader)) == Standing::InStep
     }
 
     /// The rule before anything destructive and before any next change: a majority of the voters has the leader's

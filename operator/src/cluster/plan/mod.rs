@@ -17,9 +17,6 @@ pub use step::{Decision, Step, Wait};
 use super::facts::Facts;
 use super::founding::Founding;
 
-/// Entries that a member may be behind and still count as caught up.
-pub const CAUGHT_UP_ENTRIES: u64 = 64;
-
 /// Decides what to do next, or says what is waited for.
 #[must_use]
 pub fn plan(facts: &Facts) -> Decision {
@@ -35,7 +32,7 @@ pub fn plan(facts: &Facts) -> Decision {
 }
 
 #[cfg(test)]
-pub(super) mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

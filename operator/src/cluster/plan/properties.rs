@@ -75,8 +75,7 @@ fn report(ordinal: u8) -> impl Strategy<Value = Report> {
                 id: member(peer),
                 name: format!("orders-{peer}"),
                 address: String::new(),
-                lag: None,
-                last_contact: None,
+                progress: Some(in_step()),
             });
             Report {
                 phase,
@@ -110,7 +109,10 @@ fn a_pod(ordinal: u8) -> impl Strategy<Value = Option<Pod>> {
     ];
     let pod = (answer, prop_oneof![4 => Just(false), 1 => Just(true)], 0..600_u64);
     prop_oneof![
-        9 => pod.prop_map(|(answer, outdated, seconds)| Some(Pod { answer, outdated, unhealthy_for: Duration::from_secs(seconds) })),
+        9 => pod.prop_map(|(answer, outdated, seconds)| {
+            let unhealthy_for = Duration::from_secs(seconds);
+            Some(Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO })
+        }),
         1 => Just(None),
     ]
 }

@@ -208,9 +208,9 @@ pub enum Wait {
         needed: usize,
     },
     /// A change of the voters needs all that stay.
-    #[error("not scaling while {} of the voters that stay {} silent or behind: repair first", pods.join(", "), if pods.len() == 1 { "is" } else { "are" })]
+    #[error("not scaling while {} of the voters that stay {} not in step: repair first", pods.join(", "), if pods.len() == 1 { "is" } else { "are" })]
     ScaleRefused {
-        /// The ones that are silent or behind.
+        /// The ones that are silent, behind or not matched.
         pods: Vec<String>,
     },
     /// Rostered names that do not vote yet.
@@ -231,8 +231,8 @@ pub enum Wait {
         /// Its id.
         member: MemberId,
     },
-    /// Voters that are silent or behind while there is nothing else to do.
-    #[error("{} silent or behind", plural(pods))]
+    /// Voters that are silent, behind or not matched by the leader while there is nothing else to do.
+    #[error("{} not in step", plural(pods))]
     MembersUnwell {
         /// The names.
         pods: Vec<String>,

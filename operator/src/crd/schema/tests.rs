@@ -110,7 +110,9 @@ fn names_are_checked_as_an_api_server_and_our_rule_would() {
         document["metadata"]["name"] = json!(name);
         let found = check(&document, None).unwrap_err();
         assert_eq!(found.len(), 1, "{name}: {found:?}");
-        assert!(found[0].to_string().contains(rule), "{name}: {found:?}");
+        let said = found[0].to_string();
+        assert!(said.starts_with("metadata.name: ") && said.contains(rule), "{said}");
+        assert!(said.ends_with(&format!("(found {name:?})")), "{said}");
     }
 }
 
