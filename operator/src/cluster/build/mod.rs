@@ -1,0 +1,145 @@
+//! From what is wanted to the objects that carry it: one StatefulSet, two Services, a budget, a policy.
+//!
+//! Pure: the same input gives the same objects, byte for byte, so that an unchanged cluster is never written to. One file an
+//! object. What each object must look like is told in ARCHITECTURE.md; who writes them is not known here.
+
+mod labels;
+mod network_policy;
+mod pdb;
+mod pod;
+mod services;
+mod stateful_set;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde_json::Value;
+
+pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, selector};
+use super::ids::ClusterName;
+use super::validate::Wanted;
+use crate::crd::RaftClusterSpec;
+
+/// Where clients are served.
+pub const CLIENT_PORT: u16 = 2379;
+/// Where peers and the operator are served.
+pub const PEER_PORT: u16 = 2380;
+/// Where probes and metrics are served.
+pub const HTTP_PORT: u16 = 2381;
+
+/// What the operator was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The sidecar's image where a spec names none.
+    pub sidecar_image: String,
+    /// The DNS domain of the Kubernetes cluster.
+    pub cluster_domain: String,
+    /// The namespace that the operator runs in: the only other one that may reach the peer port.
+    pub operator_namespace: String,
+}
+
+/// Everything that the objects are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Blueprint<'a> {
+    /// The spec, read.
+    pub wanted: &'a Wanted,
+    /// The spec, as written.
+    pub spec: &'a RaftClusterSpec,
+    /// The resource, as its children name it.
+    pub owner: &'a OwnerReference,
+    /// How many pods are asked for at present.
+    pub pods: u8,
+    /// How many voters a write needs at present; `None` while there is at most one.
+    pub quorum: Option<u8>,
+    /// What the operator was started with.
+    pub settings: &'a Settings,
+}
+
+/// The objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// The pods. Raw, because the user's template is in it: its typos must reach the API server to be refused.
+    pub stateful_set: Value,
+    /// Gives every pod a name, ready or not.
+    pub headless: Service,
+    /// Where clients find the members that serve.
+    pub client: Service,
+    /// Keeps evictions from taking the quorum; `None` for a single voter, which no budget can protect.
+    pub budget: Option<PodDisruptionBudget>,
+    /// Keeps strangers from the peer port.
+    pub policy: NetworkPolicy,
+}
+
+/// Makes the objects.
+#[must_use]
+pub fn children(blueprint: Blueprint<'_>) -> Children {
+    Children {
+        stateful_set: stateful_set::stateful_set(blueprint),
+        headless: services::headless(blueprint),
+        client: services::client(blueprint),
+        budget: pdb::budget(blueprint),
+        policy: network_policy::policy(blueprint),
+    }
+}
+
+impl Blueprint<'_> {
+    fn name(&self) -> &ClusterName {
+        &self.wanted.name
+    }
+
+    /// The headless service's full name.
+    fn zone(&self) -> String {
+        let Self { wanted, settings, .. } = self;
+        format!("{}.{}.svc.{}", headless_name(&wanted.name), wanted.namespace, settings.cluster_domain)
+    }
+
+    fn meta(&self, name: String) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name),
+            namespace: Some(self.wanted.namespace.clone()),
+            labels: Some(labels::all(self.name())),
+            owner_references: Some(vec![self.owner.clone()]),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// The StatefulSet's name, and so the pods' without their ordinals.
+#[must_use]
+pub fn stateful_set_name(name: &ClusterName) -> String {
+    name.0.clone()
+}
+
+/// The headless service's name.
+#[must_use]
+pub fn headless_name(name: &ClusterName) -> String {
+    format!("{name}-peers")
+}
+
+/// The client service's name.
+#[must_use]
+pub fn client_name(name: &ClusterName) -> String {
+    format!("{name}-client")
+}
+
+/// The budget's name.
+#[must_use]
+pub fn budget_name(name: &ClusterName) -> String {
+    format!("{name}-voters")
+}
+
+/// The policy's name.
+#[must_use]
+pub fn policy_name(name: &ClusterName) -> String {
+    format!("{name}-peers")
+}
+
+/// A member's claim.
+#[must_use]
+pub fn claim_name(pod: &str) -> String {
+    format!("{}-{pod}", pod::DATA)
+}
+
+#[cfg(test)]
+mod tests;

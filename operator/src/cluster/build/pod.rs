@@ -1,0 +1,168 @@
+//! The pod: the user's template with the sidecar put into it.
+//!
+//! The sidecar is the first init container, with `restartPolicy: Always`: it starts before the application and stops after
+//! it. Works on raw JSON, so that what the user wrote reaches the API server as it is, and a typo is refused there.
+//!
+//! May import: this folder. Deliberately absent: checks of the template (`validate` has refused reserved names and ports).
+
+use serde_json::{Map, Value, json};
+
+use super::{Blueprint, CLIENT_PORT, HTTP_PORT, PEER_PORT, labels};
+
+/// The sidecar's container.
+pub(super) const SIDECAR: &str = "outrigger-sidecar";
+/// The volume of the log and the snapshots.
+pub(super) const DATA: &str = "outrigger-data";
+/// What hides the service account's token from the sidecar.
+const NO_TOKEN: &str = "outrigger-no-token";
+const DATA_PATH: &str = "/var/lib/outrigger";
+/// Below the volume's root, where file systems keep a `lost+found` of their own.
+const DATA_DIR: &str = "/var/lib/outrigger/data";
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The user and group that the sidecar runs as.
+const USER: u32 = 65532;
+/// What a pod without one of its own is given to stop, in seconds, as Kubernetes does.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// What the sidecar is given on top of the user's grace, in seconds: it is told to end only when the application has.
+const SIDECAR_GRACE_SECONDS: i64 = 10;
+
+/// The user's template with the sidecar, its volumes and the labels that select it.
+pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
+    let mut template = blueprint.spec.template.clone();
+    let metadata = object(&mut template, "metadata");
+    let named = object(metadata, "labels");
+    for (key, value) in labels::all(blueprint.name()) {
+        set(named, &key, Value::String(value));
+    }
+    let annotations = object(metadata, "annotations");
+    default(
+        annotations,
+        "kubectl.kubernetes.io/default-container",
+        first_container(&blueprint.spec.template),
+    );
+    let spec = object(&mut template, "spec");
+    prepend(spec, "initContainers", sidecar(blueprint));
+    prepend(spec, "volumes", json!({"name": NO_TOKEN, "emptyDir": {"sizeLimit": "1Mi"}}));
+    let security = object(spec, "securityContext");
+    default(security, "fsGroup", json!(USER));
+    default(security, "fsGroupChangePolicy", json!("OnRootMismatch"));
+    let grace = spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
+    let grace = grace.unwrap_or(DEFAULT_GRACE_SECONDS).saturating_add(SIDECAR_GRACE_SECONDS);
+    set(spec, "terminationGracePeriodSeconds", json!(grace));
+    default(spec, "containers", json!([]));
+    template
+}
+
+fn sidecar(blueprint: Blueprint<'_>) -> Value {
+    let sidecar = &blueprint.spec.sidecar;
+    let image = sidecar.image.as_deref().unwrap_or(&blueprint.settings.sidecar_image);
+    let probe = |path: &str, period: u32, failures: u32| {
+        json!({
+            "httpGet": {"path": path, "port": HTTP_PORT},
+            "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures,
+        })
+    };
+    let port = |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
+    let mut container = json!({
+        "name": SIDECAR,
+        "image": image,
+        "restartPolicy": "Always",
+        "args": arguments(blueprint),
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "ports": [
+            port("etcd-client", CLIENT_PORT),
+            port("outrigger-peer", PEER_PORT),
+            port("outrigger-http", HTTP_PORT),
+        ],
+        "startupProbe": probe("/livez", 1, 60),
+        "readinessProbe": probe("/readyz", 2, 2),
+        "livenessProbe": probe("/livez", 10, 6),
+        // The signal to end comes only when the application's grace is over; its node is gone from service long before.
+        "lifecycle": {"preStop": {"exec": {"command": ["/outrigger", "drain"]}}},
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "readOnlyRootFilesystem": true,
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [
+            {"name": DATA, "mountPath": DATA_PATH},
+            {"name": NO_TOKEN, "mountPath": TOKEN_PATH, "readOnly": true},
+        ],
+    });
+    if let Some(resources) = &sidecar.resources {
+        set(&mut container, "resources", json!(resources));
+    }
+    container
+}
+
+/// How the sidecar is started. Nothing in here may change when the cluster is scaled, or scaling would restart everybody.
+fn arguments(blueprint: Blueprint<'_>) -> Vec<String> {
+    let wanted = blueprint.wanted;
+    let zone = blueprint.zone();
+    let flags: [(&str, String); 9] = [
+        ("--name", "$(POD_NAME)".to_owned()),
+        ("--data-dir", DATA_DIR.to_owned()),
+        ("--advertise-peer", format!("$(POD_NAME).{zone}:{PEER_PORT}")),
+        ("--advertise-client", format!("http://$(POD_NAME).{zone}:{CLIENT_PORT}")),
+        ("--peers-dns", zone.clone()),
+        ("--heartbeat-interval", format!("{}ms", wanted.heartbeat_interval.as_millis())),
+        ("--election-timeout", format!("{}ms", wanted.election_timeout.as_millis())),
+        ("--quota-bytes", wanted.quota_bytes.to_string()),
+        ("--log-level", wanted.log_level.to_string()),
+    ];
+    let mut arguments = vec!["run".to_owned()];
+    arguments.extend(flags.into_iter().map(|(flag, value)| format!("{flag}={value}")));
+    arguments.push("--log-format=json".to_owned());
+    arguments
+}
+
+/// `kubectl logs` and `exec` mean the application when nothing else is said.
+fn first_container(template: &Value) -> Value {
+    template.pointer("/spec/containers/0/name").cloned().unwrap_or_else(|| json!(SIDECAR))
+}
+
+/// The object under `key`, made if there is none. What is no object is left for the API server to refuse.
+fn object<'a>(of: &'a mut Value, key: &str) -> &'a mut Value {
+    if of.is_null() {
+        *of = Value::Object(Map::new());
+    }
+    match of {
+        Value::Object(map) => {
+            let value = map.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            if value.is_null() {
+                *value = Value::Object(Map::new());
+            }
+            value
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            other
+        }
+    }
+}
+
+fn set(of: &mut Value, key: &str, value: Value) {
+    if let Value::Object(map) = of {
+        map.insert(key.to_owned(), value);
+    }
+}
+
+fn default(of: &mut Value, key: &str, value: Value) {
+    if let Value::Object(map) = of {
+        map.entry(key).or_insert(value);
+    }
+}
+
+fn prepend(of: &mut Value, key: &str, item: Value) {
+    let Value::Object(map) = of else { return };
+    let list = map.entry(key).or_insert_with(|| json!([]));
+    if list.is_null() {
+        *list = json!([]);
+    }
+    if let Value::Array(items) = list {
+        items.insert(0, item);
+    }
+}

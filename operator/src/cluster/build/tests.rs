@@ -1,0 +1,165 @@
+//! What the objects must hold, whatever else is in them.
+
+use serde_json::json;
+
+use super::*;
+use crate::cluster::validate::validate;
+use crate::crd::RaftCluster;
+
+fn made(spec: Value) -> Children {
+    with_pods(spec, 3)
+}
+
+fn with_pods(spec: Value, pods: u8) -> Children {
+    let cluster = RaftCluster::new("orders", serde_json::from_value(spec).unwrap());
+    let wanted = validate(&cluster).unwrap();
+    let owner = OwnerReference {
+        api_version: "outrigger.dev/v1alpha1".into(),
+        kind: "RaftCluster".into(),
+        name: "orders".into(),
+        uid: "u".into(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    };
+    let settings = Settings {
+        sidecar_image: "example.test/outrigger:1".into(),
+        cluster_domain: "cluster.local".into(),
+        operator_namespace: "outrigger-system".into(),
+    };
+    let quorum = (pods > 1).then_some(pods / 2 + 1);
+    children(Blueprint {
+        wanted: &wanted,
+        spec: &cluster.spec,
+        owner: &owner,
+        pods,
+        quorum,
+        settings: &settings,
+    })
+}
+
+fn pod(children: &Children) -> &Value {
+    &children.stateful_set["spec"]["template"]
+}
+
+#[test]
+fn the_sidecar_comes_first_and_what_the_user_wrote_stays() {
+    let children = made(json!({"template": {
+        "metadata": {"labels": {"app": "shop", "outrigger.dev/cluster": "stolen"}, "annotations": {"a": "b"}},
+        "spec": {
+            "initContainers": [{"name": "migrate", "image": "m"}],
+            "containers": [{"name": "app", "image": "x", "typo": 1}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "terminationGracePeriodSeconds": 5,
+            "securityContext": {"fsGroup": 7},
+        },
+    }}));
+    let pod = pod(&children);
+    assert_eq!(pod["metadata"]["labels"]["app"], "shop");
+    assert_eq!(pod["metadata"]["labels"][CLUSTER_LABEL], "orders", "the selector's label is not the user's");
+    assert_eq!(pod["metadata"]["annotations"]["a"], "b");
+    assert_eq!(pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"], "app");
+    let first = &pod["spec"]["initContainers"][0];
+    assert_eq!((&first["name"], &first["restartPolicy"]), (&json!("outrigger-sidecar"), &json!("Always")));
+    assert_eq!(first["image"], "example.test/outrigger:1");
+    assert_eq!(pod["spec"]["initContainers"][1]["name"], "migrate");
+    assert_eq!(pod["spec"]["containers"], json!([{"name": "app", "image": "x", "typo": 1}]));
+    assert_eq!(pod["spec"]["volumes"][1]["name"], "v");
+    assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 15, "the sidecar ends after the application");
+    assert_eq!(pod["spec"]["securityContext"]["fsGroup"], 7);
+}
+
+#[test]
+fn an_empty_template_is_a_pod_with_the_sidecar_alone() {
+    for spec in [json!({}), json!({"template": {}}), json!({"template": {"metadata": null, "spec": null}})] {
+        let children = made(spec.clone());
+        let pod = pod(&children);
+        assert_eq!(pod["spec"]["containers"], json!([]), "{spec}");
+        assert_eq!(pod["spec"]["initContainers"].as_array().unwrap().len(), 1, "{spec}");
+        assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 40, "{spec}");
+    }
+}
+
+#[test]
+fn the_sidecar_is_restricted_and_holds_no_token() {
+    let children = made(json!({}));
+    let sidecar = &pod(&children)["spec"]["initContainers"][0];
+    let security = &sidecar["securityContext"];
+    for (field, value) in [
+        ("runAsNonRoot", json!(true)),
+        ("readOnlyRootFilesystem", json!(true)),
+        ("allowPrivilegeEscalation", json!(false)),
+        ("capabilities", json!({"drop": ["ALL"]})),
+        ("seccompProfile", json!({"type": "RuntimeDefault"})),
+    ] {
+        assert_eq!(security[field], value, "{field}");
+    }
+    let mounts = sidecar["volumeMounts"].as_array().unwrap();
+    let hidden = mounts.iter().find(|m| m["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(hidden.unwrap()["name"], "outrigger-no-token");
+}
+
+#[test]
+fn nothing_in_the_template_changes_with_the_number_of_pods() {
+    let (three, five) = (with_pods(json!({}), 3), with_pods(json!({"replicas": 5}), 5));
+    assert_eq!(pod(&three), pod(&five));
+    assert_eq!(five.stateful_set["spec"]["replicas"], 5);
+    assert_eq!(three, with_pods(json!({}), 3), "the same input gives the same objects");
+}
+
+#[test]
+fn pods_are_in_parallel_restarted_by_nobody_else_and_their_volumes_stay() {
+    let set = made(json!({"storage": {"size": "4Gi", "storageClassName": "fast"}})).stateful_set;
+    let spec = &set["spec"];
+    assert_eq!(spec["podManagementPolicy"], "Parallel");
+    assert_eq!(spec["updateStrategy"], json!({"type": "OnDelete"}));
+    assert_eq!(
+        spec["persistentVolumeClaimRetentionPolicy"],
+        json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
+    );
+    let claim = &spec["volumeClaimTemplates"][0]["spec"];
+    assert_eq!(claim["resources"]["requests"]["storage"], "4Gi");
+    assert_eq!(claim["storageClassName"], "fast");
+    assert!(
+        made(json!({})).stateful_set["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"].is_null()
+    );
+    assert_eq!(spec["selector"]["matchLabels"], json!({"outrigger.dev/cluster": "orders"}));
+}
+
+#[test]
+fn pods_have_names_before_they_are_ready() {
+    let headless = made(json!({})).headless.spec.unwrap();
+    assert_eq!(headless.cluster_ip.as_deref(), Some("None"));
+    assert_eq!(headless.publish_not_ready_addresses, Some(true));
+}
+
+#[test]
+fn the_budget_is_the_quorum_as_a_number_and_one_voter_has_none() {
+    for (pods, min) in [(3, 2), (5, 3), (7, 4)] {
+        let budget = with_pods(json!({"replicas": pods}), pods).budget.unwrap().spec.unwrap();
+        assert_eq!(
+            budget.min_available,
+            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(min))
+        );
+    }
+    assert!(with_pods(json!({"replicas": 1}), 1).budget.is_none());
+}
+
+#[test]
+fn every_port_but_the_peers_is_open_to_anyone() {
+    let ingress = made(json!({})).policy.spec.unwrap().ingress.unwrap();
+    let value = serde_json::to_value(&ingress).unwrap();
+    assert_eq!(value[0]["ports"], json!([{"protocol": "TCP", "port": 2380}]));
+    assert_eq!(value[0]["from"].as_array().unwrap().len(), 2);
+    assert!(value[1].get("from").is_none());
+    let open = |protocol: &str, port: i64| {
+        value[1]["ports"].as_array().unwrap().iter().any(|range| {
+            let first = range["port"].as_i64().unwrap();
+            let last = range["endPort"].as_i64().unwrap_or(first);
+            range["protocol"] == protocol && (first..=last).contains(&port)
+        })
+    };
+    for port in [1, 80, 2379, 2381, 65535] {
+        assert!(open("TCP", port) && open("UDP", port) && open("SCTP", port), "{port}");
+    }
+    assert!(!open("TCP", 2380), "the peers' port is for peers");
+}
