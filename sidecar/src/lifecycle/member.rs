@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::empty::answer;
 use super::recovery::{self, Recovered, RecoveryError};
-use super::{Commands, Lifecycle, LifecycleError, Next, draw};
+use super::{Commands, Lifecycle, LifecycleError, Next, draw, upkeep};
 use crate::apply_task::{ApplyThread, ApplyWiring, SnapshotRequests};
 use crate::disk::{SyncMetrics, WalLog};
 use crate::driver::{Driver, Exit};
@@ -31,6 +31,7 @@ use crate::space::{Space, SpaceWatch};
 use crate::transport::receiver::Acceptor;
 use crate::transport::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::transport::{Local, Pokes, Transport};
+use crate::volume::VolumeWatch;
 use crate::waiters::{Deadlines, Waiters};
 
 /// Proposals, and reads, that may be pending: as many as the inbox holds.
@@ -54,6 +55,7 @@ struct Running {
     requests: SnapshotRequests,
     snapshots: Snapshots,
     tombstoned: watch::Receiver<bool>,
+    volume: VolumeWatch,
 }
 
 /// Why a running node is stopped.
@@ -80,6 +82,10 @@ impl Lifecycle {
             Err(error) if error.is_of_the_disk() => return Err(LifecycleError::Disk(Box::new(error))),
             Err(error) => return Ok(self.faulted(&error, commands).await),
         };
+        // It votes again, with a log that an earlier start wrote: what it was before is of no use any more.
+        let is_settled =
+            recovered.node.status().conf_state.is_voter(own.id) && recovered.node.status().formed;
+        self.reclaim_removed(if is_settled { 0 } else { upkeep::KEPT_ASIDE }).await?;
         let mut running = self.start(cluster, own, recovered)?;
         self.stand(Phase::Member, String::new(), String::new());
         let end = self.watch(&mut running, cluster, commands).await;
@@ -90,8 +96,10 @@ impl Lifecycle {
             // Its exit is known already, or does not matter any more: it was told to stop.
             drop((&mut running.driver).await);
         }
-        let (log, applier) = (running.log, running.applier);
+        let (log, applier, volume) = (running.log, running.applier, running.volume);
         tokio::task::spawn_blocking(move || {
+            // Before anything is moved aside: that is no loss.
+            volume.stop();
             log.stop();
             applier.stop();
         })
@@ -224,6 +232,7 @@ impl Lifecycle {
             applier: apply_thread,
             snapshots,
             tombstoned,
+            volume: self.watch_volume()?,
         })
     }
 
@@ -320,30 +329,6 @@ impl Lifecycle {
                     answer(reply, file);
                 });
                 None
-            }
-        }
-    }
-
-    /// Says what is broken until the process is told to stop: no vote, no serving.
-    async fn faulted(&self, error: &RecoveryError, commands: &mut Commands) -> Next {
-        let fault = crate::transport::dial::chain(error);
-        tracing::error!(fault, "this member's disk cannot be used; it neither votes nor serves");
-        self.stand(Phase::Faulted, "its volume to be replaced".to_string(), fault);
-        let stop = self.stop.clone();
-        loop {
-            let command = tokio::select! {
-                () = stop.cancelled() => return Next::Stop,
-                command = commands.recv() => command,
-            };
-            let waiting_for = "the volume must be replaced".to_string();
-            match command {
-                None => return Next::Stop,
-                Some(LifecycleCommand::Snapshot { reply }) => {
-                    answer(reply, Err(LifecycleRefusal::NoNode { waiting_for }));
-                }
-                Some(LifecycleCommand::Found { reply, .. } | LifecycleCommand::Abandon { reply, .. }) => {
-                    answer(reply, Err(LifecycleRefusal::Busy));
-                }
             }
         }
     }
