@@ -20,6 +20,8 @@ const LINE_BYTES: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a run is given to answer: stopping nine members may take their grace.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long a run that ends waits for its last answers to be written.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What a run is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +119,8 @@ pub type Asked = (Request, oneshot::Sender<Response>);
 pub struct ControlServer {
     path: PathBuf,
     task: JoinHandle<()>,
+    /// Ends when the listener and every conversation have: each holds a sender.
+    talks: mpsc::Receiver<()>,
 }
 
 impl ControlServer {
@@ -133,12 +137,24 @@ impl ControlServer {
         }
         let listener = UnixListener::bind(&path)
             .map_err(|source| ControlError::Listen { path: path.clone(), source })?;
+        let (talking, talks) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, requests.clone()));
+                let (requests, talking) = (requests.clone(), talking.clone());
+                tokio::spawn(async move {
+                    serve(stream, requests).await;
+                    drop(talking);
+                });
             }
         });
-        Ok(Self { path, task })
+        Ok(Self { path, task, talks })
+    }
+
+    /// Listens no more, and waits a moment until what was answered is written: the process ends behind it.
+    pub async fn finish(mut self) {
+        self.task.abort();
+        // Nobody sends anything. In vain only if a caller does not read, which is its own loss.
+        timeout(LAST_ANSWERS, self.talks.recv()).await.ok();
     }
 }
 
@@ -220,6 +236,27 @@ mod tests {
         let response =
             ask("orders", directory.path(), &socket, &Request::Scale { replicas: 5 }).await.unwrap();
         assert_eq!(response, Response::Done { text: "Scale { replicas: 5 }".to_owned() });
+    }
+
+    #[test]
+    fn the_last_answer_is_written_before_the_run_ends() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let run = runtime();
+        let (sender, mut requests) = mpsc::channel::<Asked>(1);
+        let server = run.block_on(async { ControlServer::listen(socket.clone(), sender).unwrap() });
+        let (folder, path) = (directory.path().to_owned(), socket);
+        let caller =
+            std::thread::spawn(move || runtime().block_on(ask("orders", &folder, &path, &Request::Stop)));
+        run.block_on(async {
+            let (_, answer) = requests.recv().await.unwrap();
+            answer.send(Response::Done { text: "stopped".to_owned() }).unwrap();
+            server.finish().await;
+        });
+        // As the process does: what was not written is lost.
+        drop(run);
+        assert_eq!(caller.join().unwrap().unwrap(), Response::Done { text: "stopped".to_owned() });
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError>
     let _dns = if options.dns { Some(zone.serve(ground.dns_server).await?) } else { None };
     // Four askers may wait; more wait in their connections.
     let (asked, requests) = mpsc::channel(4);
-    let _control = ControlServer::listen(ground.layout.socket(), asked)?;
+    let control = ControlServer::listen(ground.layout.socket(), asked)?;
     let mut runner = Runner {
         marks: Marks::read(&ground.layout, &manifest.wanted.name),
         clients: AdminClients::new(DEADLINES),
@@ -103,7 +103,9 @@ pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError>
     runner.follow_pods();
     let end = runner.until_end(screen, requests).await;
     runner.stop_all().await;
-    runner.conclude(end?)
+    let concluded = runner.conclude(end?);
+    control.finish().await;
+    concluded
 }
 
 /// Waits for the members' ports: those of a runner that was killed stop by themselves, but not within the same moment.
