@@ -45,6 +45,14 @@ pub struct Standing {
     pub boot_nonce: u64,
 }
 
+impl Standing {
+    /// Why no node runs here, for people: the fault, or what is waited for.
+    #[must_use]
+    pub fn why_no_node(&self) -> &str {
+        if self.fault.is_empty() { &self.waiting_for } else { &self.fault }
+    }
+}
+
 /// The process, for its doors (etcd API, admin, HTTP). Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MemberHandle {

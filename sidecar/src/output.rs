@@ -123,13 +123,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Bytes as JSON: a text where they are one, else an object with their base64, so that nothing is lost or guessed.
-#[must_use]
-pub fn bytes_as_json(bytes: &[u8]) -> Value {
+/// Bytes as a field: `name` with a text where they are one, else `name_base64`, so that each field has one form and
+/// nothing is lost or guessed.
+pub fn insert_bytes(fields: &mut serde_json::Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => json!(text),
-        Err(_) => json!({ "base64": base64(bytes) }),
-    }
+        Ok(text) => fields.insert(name.to_owned(), json!(text)),
+        Err(_) => fields.insert(format!("{name}_base64"), json!(base64(bytes))),
+    };
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -220,7 +220,9 @@ pub(crate) mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_told_as_base64() {
-        assert_eq!(bytes_as_json(b"plain"), json!("plain"));
-        assert_eq!(bytes_as_json(&[0xff, 0xfe]), json!({ "base64": "//4=" }));
+        let mut fields = serde_json::Map::new();
+        insert_bytes(&mut fields, "key", b"plain");
+        insert_bytes(&mut fields, "value", &[0xff, 0xfe]);
+        assert_eq!(Value::Object(fields), json!({ "key": "plain", "value_base64": "//4=" }));
     }
 }

@@ -18,19 +18,19 @@ use outrigger_storage::identity::DataDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::api::admin::AdminDoor;
 use crate::api::{ClientDoor, HttpDoor, admin, serve_clients, serve_http};
 use crate::config::Config;
 use crate::discovery::Discovery;
 use crate::disk::RememberOnDisk;
-use crate::lifecycle::{Lifecycle, draw, standing_of};
+use crate::lifecycle::{Lifecycle, LifecycleError, draw, faulted, standing_of};
 use crate::lifecycle_commands::{LIFECYCLE_CAPACITY, LifecycleCommand};
-use crate::member::MemberHandle;
+use crate::listener::{self, Limits};
+use crate::member::{MemberHandle, Standing};
 use crate::metrics::Metrics;
 use crate::transport::dial::Dialer;
 use crate::transport::outbox::FRAME_BYTES;
@@ -54,6 +54,12 @@ struct Doors {
     metrics: Arc<Metrics>,
     peers: PeerService,
     commands: mpsc::Sender<LifecycleCommand>,
+    stop: CancellationToken,
+}
+
+/// The doors once they are open.
+struct OpenDoors {
+    servers: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
 }
 
@@ -81,9 +87,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     crate::fatal::end_on_panic();
     let config = Arc::new(config);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-    let dir = DataDir::open(Arc::clone(&fs), &config.data_dir, MemberId(draw()))?;
+    let (fresh, boot_nonce) = (MemberId(draw()), draw());
+    let dir = match DataDir::open(Arc::clone(&fs), &config.data_dir, fresh) {
+        Ok(dir) => dir,
+        Err(error) => match faulted::standing_of_damage(&error, fresh, boot_nonce) {
+            Some(standing) => return run_faulted(config, standing).await,
+            None => return Err(error.into()),
+        },
+    };
     check_owner(&dir, &config)?;
-    let boot_nonce = draw();
     // Before a door opens: whoever asks first must not be told of member 0.
     let (standing, standings) = watch::channel(standing_of(dir.identity(), boot_nonce));
     let dir = Arc::new(Mutex::new(dir));
@@ -92,7 +104,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (commands, queue) = mpsc::channel(LIFECYCLE_CAPACITY);
     let peers = PeerService::default();
     let stop = CancellationToken::new();
-    let doors_stop = CancellationToken::new();
     let discovery = Arc::new(Discovery::new(
         config.peers_dns.as_ref().map(|dns| dns.name.clone()),
         config.dns_server,
@@ -105,9 +116,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         peers: peers.clone(),
         commands,
-        stop: doors_stop.clone(),
+        stop: CancellationToken::new(),
     };
-    let mut servers = doors.open().await?;
+    let open = doors.open().await?;
     let life = Lifecycle {
         dialer: Dialer::new(Arc::clone(&discovery)),
         config: Arc::clone(&config),
@@ -121,7 +132,42 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         boot_nonce,
         stop: stop.clone(),
     };
-    let mut life = tokio::spawn(life.run(queue));
+    let life = tokio::spawn(life.run(queue));
+    live(open, life, &stop, config.exit_with_stdin).await
+}
+
+/// A disk whose identity cannot be read: the doors say so until the process is told to stop.
+async fn run_faulted(config: Arc<Config>, standing: Standing) -> anyhow::Result<()> {
+    tracing::error!(fault = standing.fault, "this member's disk cannot be used; it neither votes nor serves");
+    let (_standing, standings) = watch::channel(standing);
+    let (commands, mut queue) = mpsc::channel(LIFECYCLE_CAPACITY);
+    let exit_with_stdin = config.exit_with_stdin;
+    let doors = Doors {
+        config,
+        member: MemberHandle::new(Arc::default(), standings),
+        metrics: Arc::new(Metrics::new()),
+        peers: PeerService::default(),
+        commands,
+        stop: CancellationToken::new(),
+    };
+    let open = doors.open().await?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let life = tokio::spawn(async move {
+        faulted::stay(&told, &mut queue).await;
+        Ok(())
+    });
+    live(open, life, &stop, exit_with_stdin).await
+}
+
+/// Lives until the life ends, or the process is told to stop (which `stop` tells the life); then closes the doors.
+async fn live(
+    open: OpenDoors,
+    mut life: JoinHandle<Result<(), LifecycleError>>,
+    stop: &CancellationToken,
+    exit_with_stdin: bool,
+) -> anyhow::Result<()> {
+    let OpenDoors { mut servers, stop: doors_stop } = open;
     let lived = tokio::select! {
         lived = &mut life => lived?,
         failed = servers.join_next() => {
@@ -129,7 +175,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             failed.context("a door's task failed")?.context("a door closed by itself")?;
             anyhow::bail!("a door closed by itself")
         }
-        told = told_to_stop(config.exit_with_stdin) => {
+        told = told_to_stop(exit_with_stdin) => {
             told?;
             stop.cancel();
             life.await?
@@ -179,7 +225,7 @@ async fn end_of_input() {
 
 impl Doors {
     /// Binds all ports first, so that a taken one is told before anything else happens, then serves.
-    async fn open(self) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    async fn open(self) -> anyhow::Result<OpenDoors> {
         let clients = bind("listen-client", self.config.listen_client).await?;
         let peers = bind("listen-peer", self.config.listen_peer).await?;
         let http = bind("listen-http", self.config.listen_http).await?;
@@ -211,16 +257,23 @@ impl Doors {
             .add_service(peer_service)
             .add_service(admin::service(admin_door));
         let mut servers = JoinSet::new();
+        let limits = Limits::of_process();
         let stop = self.stop.clone();
-        servers.spawn(async move { Ok(serve_clients(clients, client_door, stop.cancelled_owned()).await?) });
+        servers.spawn(async move {
+            Ok(serve_clients(clients, limits, client_door, stop.cancelled_owned()).await?)
+        });
         let stop = self.stop.clone();
-        servers.spawn(async move { Ok(serve_http(http, http_door, stop.cancelled_owned()).await?) });
+        servers.spawn(async move {
+            serve_http(http, limits, http_door, stop.cancelled_owned()).await;
+            Ok(())
+        });
+        let doors_stop = self.stop.clone();
         let stop = self.stop;
         servers.spawn(async move {
-            let incoming = TcpIncoming::from(peers).with_nodelay(Some(true));
+            let incoming = listener::grpc(peers, limits);
             Ok(peer_server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await?)
         });
-        Ok(servers)
+        Ok(OpenDoors { servers, stop: doors_stop })
     }
 }
 

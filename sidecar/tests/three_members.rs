@@ -102,7 +102,7 @@ async fn a_stopped_leader_hands_over_and_exits_cleanly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_member_parks_and_returns_under_a_new_id_once_it_is_admitted_again() {
-    let cluster = founded(86).await;
+    let mut cluster = founded(86).await;
     cluster.put(0, "kept", "v").await;
     let removed = (cluster.leader().await + 1) % 3;
     let old = cluster.status(removed).await.unwrap();
@@ -126,6 +126,14 @@ async fn a_removed_member_parks_and_returns_under_a_new_id_once_it_is_admitted_a
         .await;
     assert_eq!(back.member_id, parked.member_id);
     assert_eq!(cluster.get(removed, "kept").await.as_deref(), Some("v"));
+    assert!(aside.is_dir(), "kept while the member has not started as a voter yet");
+    // The second brings the word that the first is committed, and so is the member's promotion before it.
+    for value in ["v", "w"] {
+        cluster.put(removed, "kept", value).await;
+    }
+    cluster.kill(removed);
+    cluster.start(removed);
+    cluster.until(removed, "the old data given back", |_| !aside.exists()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use outrigger_proto::v1::admin_client::AdminClient;
 use outrigger_proto::v1::{StatusRequest, StatusResponse};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
 use crate::dns::DnsServer;
@@ -22,6 +20,7 @@ use crate::process::{Process, Spec};
 use crate::wait;
 
 mod founding;
+mod probes;
 
 /// Clients' port.
 pub const CLIENT_PORT: u16 = 2379;
@@ -90,21 +89,6 @@ impl ClusterMember {
     /// Never for an address of this form.
     pub fn etcd(&self) -> Result<Client> {
         Client::lazy(self.client()).context("making a client")
-    }
-
-    /// What `/metrics` says of one series (its name, with its labels if it has any); 0 when it does not stand there yet.
-    ///
-    /// # Errors
-    /// When it does not answer, or with no page of metrics.
-    pub async fn metric(&self, series: &str) -> Result<u64> {
-        let mut stream = TcpStream::connect(self.http()).await.context("connecting to the probes' port")?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await?;
-        ensure!(page.starts_with("HTTP/1.1 200") && page.contains("# EOF"), "no metrics: {page}");
-        let mut values = page.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        let value = values.next().map(str::parse).transpose();
-        Ok(value.with_context(|| format!("{series} is no count"))?.unwrap_or(0))
     }
 
     /// Its own account of itself.

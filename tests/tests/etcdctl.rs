@@ -168,12 +168,30 @@ async fn tables(ctl: &Etcdctl, members: &[Shown]) -> Result<()> {
     Ok(())
 }
 
+/// What monitoring asks: `endpoint health` reads a key and then the alarms; `endpoint hashkv` compares members.
+async fn health(ctl: &Etcdctl) -> Result<()> {
+    settled(ctl).await?;
+    let table = ctl.table(&["endpoint", "health", "-w", "table"]).await?;
+    assert_eq!(table.sorted_column("HEALTH")?, ["true", "true", "true"]);
+    assert_eq!(table.sorted_column("ERROR")?, ["", "", ""]);
+    assert_eq!(ctl.said(&["alarm", "list"]).await?, "");
+    assert_eq!(ctl.said(&["alarm", "disarm"]).await?, "");
+    let table = ctl.table(&["endpoint", "hashkv", "-w", "table"]).await?;
+    for column in ["HASH", "HASH REVISION"] {
+        let mut cells = table.sorted_column(column)?;
+        cells.dedup();
+        assert_eq!(cells.len(), 1, "{column} is the same on every member: {table:?}");
+    }
+    Ok(())
+}
+
 /// Compaction first: it counts revisions from an empty store.
 async fn script(ctl: &Etcdctl, members: &[Shown]) -> Result<()> {
     compaction(ctl).await?;
     everyday_commands(ctl).await?;
     transactions(ctl).await?;
-    tables(ctl, members).await
+    tables(ctl, members).await?;
+    health(ctl).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,6 +53,16 @@ pub enum LocalError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A new cluster is to begin without DNS.
+    #[error(
+        "--no-dns, and no member's volume in {}: the members of a new cluster find each other by DNS. Start it once without \
+         --no-dns, stop it, and start it with --no-dns again",
+        root.display()
+    )]
+    FreshWithoutDns {
+        /// The data directory.
+        root: PathBuf,
+    },
     /// Another process runs in this data directory.
     #[error("{} is in use by {holder}: stop it with `outrigger-operator local stop {name}`, or choose another --data-dir", path.display())]
     DataDirInUse {
@@ -115,7 +125,7 @@ impl LocalError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Manifest(_) | Self::OtherCluster { .. } => 2,
+            Self::Manifest(_) | Self::OtherCluster { .. } | Self::FreshWithoutDns { .. } => 2,
             Self::Loopback(error) if error.is_usage() => 2,
             Self::Loopback(_)
             | Self::Dns(_)

@@ -63,8 +63,11 @@ pub struct Ground {
 /// Something is in use, missing, or cannot be read.
 pub fn prepare(options: &Options, manifest: &Manifest) -> Result<(Ground, Record), LocalError> {
     let name = &manifest.wanted.name;
-    let sidecar = sidecar(options.sidecar.as_deref())?;
     let root = options.data_dir.clone().unwrap_or_else(|| Layout::default_root(&name.0));
+    if !options.dns && pods_on_disk(&Layout::new(root.clone()), name) == 0 {
+        return Err(LocalError::FreshWithoutDns { root });
+    }
+    let sidecar = sidecar(options.sidecar.as_deref())?;
     let layout = Layout::create(&root)?;
     let directory_lock = layout.lock(&name.0)?;
     let holder =

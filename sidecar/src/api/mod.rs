@@ -14,6 +14,9 @@ use std::time::Duration;
 pub use etcd::{ClientDoor, serve_clients};
 pub use http::{HttpDoor, serve_http};
 
+/// How the answer of a member begins whose disk cannot be used; the fault follows.
+pub const FAULTED: &str = "etcdserver: this member is faulted and serves nobody: ";
+
 /// What a member knows of itself before it has a log: its configuration, as far as the doors show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -31,27 +31,14 @@ const ASKING: &str = "Asking a member";
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct EndpointArgs {
-    /// The member's client port, for keys: HOST:PORT
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        global = true,
-        help_heading = ASKING,
-        default_value = "127.0.0.1:2379",
-        env = "OUTRIGGER_ENDPOINT"
-    )]
-    pub(super) endpoint: String,
+    /// The member's client port, for keys: HOST:PORT [default: port 2379 of --admin-endpoint's host, or of 127.0.0.1]
+    #[arg(long, value_name = "HOST:PORT", global = true, help_heading = ASKING, env = "OUTRIGGER_ENDPOINT")]
+    pub(super) endpoint: Option<String>,
 
-    /// The member's admin port, for members, status and snapshots: HOST:PORT
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        global = true,
-        help_heading = ASKING,
-        default_value = "127.0.0.1:2380",
-        env = "OUTRIGGER_ADMIN_ENDPOINT"
-    )]
-    pub(super) admin_endpoint: String,
+    /// The member's admin port, for members, status and snapshots: HOST:PORT [default: port 2380 of --endpoint's host,
+    /// or of 127.0.0.1]
+    #[arg(long, value_name = "HOST:PORT", global = true, help_heading = ASKING, env = "OUTRIGGER_ADMIN_ENDPOINT")]
+    pub(super) admin_endpoint: Option<String>,
 
     /// How long to wait for an answer, as 500ms or 10s
     #[arg(long, value_name = "DURATION", global = true, help_heading = ASKING, default_value = "10s")]
@@ -73,6 +60,7 @@ pub(super) enum AskVerb {
     /// Show the member's and its cluster's state
     Status,
     /// Read keys
+    #[command(after_help = GET_HELP)]
     Get(GetArgs),
     /// Write a key
     Put(PutArgs),
@@ -126,7 +114,13 @@ pub(super) enum SnapshotVerb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum WalVerb {
-    /// Show every segment, frame and record of a log that no process uses
+    /// Show what is in a member's log
+    ///
+    /// Changes nothing, and may be used beside a running member. In the order of the files: the identity (cluster, member,
+    /// boot), each segment with its size and the index that it begins at, each frame (one write to the disk) with its
+    /// offset, its entries by index and term, snapshot marks, hard state and configuration, and each damaged place with
+    /// what it means: a torn write, its remains sealed off, or corruption. Of entries only numbers and sizes are shown,
+    /// never a key or a value. With `-o json` the same as one array.
     Dump {
         /// The data directory
         dir: PathBuf,
@@ -216,6 +210,10 @@ pub(super) struct TxnArgs {
     /// One line each, an empty one between the sections; read from standard input if left out
     pub(super) lines: Vec<String>,
 }
+
+const GET_HELP: &str = "\
+With -o json: {header, kvs, more, count}. Each of kvs has `key` and `value` as texts where they are valid UTF-8, and else
+`key_base64` and `value_base64` in their stead; create_revision, mod_revision, version and lease are numbers.";
 
 const TXN_HELP: &str = r#"Three sections with an empty line between them: compares, what to do if all hold, what to do else.
   compare:   value("KEY") = "VALUE" | version, create, mod, lease ("KEY") = NUMBER; operators = != < >

@@ -19,10 +19,14 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 /// Whom the commands ask, checked.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoints {
-    client: String,
-    admin: String,
+    /// `None` where the other flag names a port that says nothing of this one.
+    client: Option<String>,
+    admin: Option<String>,
     timeout: Duration,
 }
+
+const CLIENT_PORT: u16 = 2379;
+const ADMIN_PORT: u16 = 2380;
 
 /// A client and where it asks, for its errors.
 #[derive(Debug)]
@@ -34,7 +38,12 @@ pub(super) struct Asked<C> {
 impl<C> Asked<C> {
     /// The member's error with the endpoint's name.
     pub(super) fn refused(&self, status: &Status) -> CliError {
-        CliError::refused(&self.endpoint, status)
+        CliError::refused(&self.endpoint, status, true)
+    }
+
+    /// The same of a call that changes nothing.
+    pub(super) fn refused_read(&self, status: &Status) -> CliError {
+        CliError::refused(&self.endpoint, status, false)
     }
 }
 
@@ -45,22 +54,27 @@ impl Endpoints {
         let timeout = parse::duration(&args.timeout).map_err(|found| {
             CliError::Usage(format!("--timeout {:?}: {}; {}", args.timeout, found.problem, found.fix))
         })?;
+        let given = |flag, text: &Option<String>| text.as_deref().map(|text| address(flag, text)).transpose();
+        let client = given("--endpoint", &args.endpoint)?;
+        let admin = given("--admin-endpoint", &args.admin_endpoint)?;
         Ok(Self {
-            client: address("--endpoint", &args.endpoint)?,
-            admin: address("--admin-endpoint", &args.admin_endpoint)?,
+            client: client.clone().map_or_else(|| beside(admin.as_ref(), ADMIN_PORT, CLIENT_PORT), Some),
+            admin: admin.map_or_else(|| beside(client.as_ref(), CLIENT_PORT, ADMIN_PORT), Some),
             timeout,
         })
     }
 
     pub(super) async fn kv(&self) -> Result<Asked<KvClient<Channel>>, CliError> {
-        let channel = self.connect("--endpoint", &self.client).await?;
+        let address = named(self.client.as_ref(), "the client port", "--endpoint", "--admin-endpoint")?;
+        let channel = self.connect("--endpoint", address).await?;
         let client = KvClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Asked { client, endpoint: self.client.clone() })
+        Ok(Asked { client, endpoint: address.clone() })
     }
 
     pub(super) async fn admin(&self) -> Result<Asked<AdminClient<Channel>>, CliError> {
-        let channel = self.connect("--admin-endpoint", &self.admin).await?;
-        Ok(Asked { client: AdminClient::new(channel), endpoint: self.admin.clone() })
+        let address = named(self.admin.as_ref(), "the admin port", "--admin-endpoint", "--endpoint")?;
+        let channel = self.connect("--admin-endpoint", address).await?;
+        Ok(Asked { client: AdminClient::new(channel), endpoint: address.clone() })
     }
 
     async fn connect(&self, flag: &'static str, address: &str) -> Result<Channel, CliError> {
@@ -74,6 +88,32 @@ impl Endpoints {
             .await
             .map_err(unreachable)
     }
+}
+
+/// Where the port that was not named is: on the host of the one that was, if that is where it usually is; on this machine
+/// if none was named. `known` is the usual port of the one that was named, `wanted` of the other. Whoever named the other
+/// port itself is taken at his word.
+fn beside(named: Option<&String>, known: u16, wanted: u16) -> Option<String> {
+    let Some(named) = named else { return Some(format!("127.0.0.1:{wanted}")) };
+    let (host, port) = named.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    (port == known || port == wanted).then(|| format!("{host}:{wanted}"))
+}
+
+/// # Errors
+/// `Usage`, when only the other port is known: asking another member than the one that was named would be worse.
+fn named<'a>(
+    address: Option<&'a String>,
+    what: &str,
+    flag: &str,
+    other: &str,
+) -> Result<&'a String, CliError> {
+    address.ok_or_else(|| {
+        CliError::Usage(format!(
+            "this command asks {what}, which {other} does not tell here, since its port is no usual one: name it with {flag} \
+             HOST:PORT"
+        ))
+    })
 }
 
 /// `HOST:PORT`, with or without `http://`.
@@ -92,6 +132,32 @@ fn address(flag: &str, given: &str) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_that_is_not_named_is_beside_the_one_that_is_or_must_be_named() {
+        let table = [
+            // --endpoint, --admin-endpoint, and where keys and members are then asked.
+            (None, None, Some("127.0.0.1:2379"), Some("127.0.0.1:2380")),
+            (Some("10.0.0.7:2379"), None, Some("10.0.0.7:2379"), Some("10.0.0.7:2380")),
+            (Some("10.0.0.7:2380"), None, Some("10.0.0.7:2380"), Some("10.0.0.7:2380")),
+            (Some("10.0.0.7:9000"), None, Some("10.0.0.7:9000"), None),
+            (None, Some("[::1]:2380"), Some("[::1]:2379"), Some("[::1]:2380")),
+            (None, Some("10.0.0.7:9001"), None, Some("10.0.0.7:9001")),
+            (Some("a:1"), Some("b:2"), Some("a:1"), Some("b:2")),
+        ];
+        for (endpoint, admin_endpoint, client, admin) in table {
+            let args = EndpointArgs {
+                endpoint: endpoint.map(Into::into),
+                admin_endpoint: admin_endpoint.map(Into::into),
+                timeout: "1s".into(),
+            };
+            let endpoints = Endpoints::new(&args).unwrap();
+            let found = (endpoints.client.as_deref(), endpoints.admin.as_deref());
+            assert_eq!(found, (client, admin), "{endpoint:?} {admin_endpoint:?}");
+        }
+        let error = named(None, "the admin port", "--admin-endpoint", "--endpoint").unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("with --admin-endpoint"), "{error}");
+    }
 
     #[test]
     fn an_endpoint_is_a_host_and_a_port_with_or_without_a_scheme() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use tonic::{Code, Status};
 
+use crate::api::FAULTED;
 use crate::config::ConfigErrors;
 use crate::telemetry::TelemetryError;
 
@@ -98,15 +99,19 @@ impl CliError {
     }
 
     /// The member's answer, with what to do where its text does not say it.
-    pub(super) fn refused(endpoint: &str, status: &Status) -> Self {
+    /// `is_change`: what was asked may have been done although it is not known.
+    pub(super) fn refused(endpoint: &str, status: &Status, is_change: bool) -> Self {
         let code = status.code();
         let hint = match code {
+            // The fault itself says what to do; trying again is not it.
+            Code::Unavailable if status.message().starts_with(FAULTED) => "",
             Code::Unavailable => {
                 "; the cluster may be electing or forming: try again, see `outrigger status`"
             }
-            Code::DeadlineExceeded | Code::Cancelled => {
+            Code::DeadlineExceeded | Code::Cancelled if is_change => {
                 "; a write may still have been applied: read before writing again, or wait longer with --timeout"
             }
+            Code::DeadlineExceeded | Code::Cancelled => "; nothing was changed: wait longer with --timeout",
             Code::Aborted => "; something changed meanwhile: look at the status and decide anew",
             Code::Unimplemented => "; is this the right port? keys are on 2379, members and status on 2380",
             Code::Ok
@@ -123,5 +128,22 @@ impl CliError {
             | Code::Unauthenticated => "",
         };
         Self::Refused { endpoint: endpoint.to_owned(), text: status.message().to_owned(), code, hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do_only_where_that_is_what_to_do() {
+        let told = |status: Status, is_change| CliError::refused("a:2379", &status, is_change).to_string();
+        let late = || Status::deadline_exceeded("Timeout expired");
+        assert!(told(late(), true).contains("a write may still have been applied"));
+        assert!(told(late(), false).ends_with("nothing was changed: wait longer with --timeout"));
+        assert!(told(Status::unavailable("etcdserver: no leader"), true).contains("try again"));
+        let faulted = format!("{FAULTED}/data/identity is damaged");
+        let expected = format!("a:2379 answered: {faulted} (Unavailable)");
+        assert_eq!(told(Status::unavailable(faulted), true), expected);
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::{DelArgs, GetArgs, KeyArgs, PutArgs, SortBy};
 use super::connect::Endpoints;
 use super::error::CliError;
-use crate::output::{Format, Output, bytes_as_json};
+use crate::output::{Format, Output, insert_bytes};
 
 /// The last key's end: every key there is.
 const NO_END: &[u8] = &[0];
@@ -65,7 +65,8 @@ pub(super) async fn get(endpoints: &Endpoints, args: GetArgs, output: &mut Outpu
         ..pb::RangeRequest::default()
     };
     let mut asked = endpoints.kv().await?;
-    let answer = asked.client.range(request).await.map_err(|status| asked.refused(&status))?.into_inner();
+    let answer =
+        asked.client.range(request).await.map_err(|status| asked.refused_read(&status))?.into_inner();
     match output.format() {
         Format::Json => output.json(&range_json(&answer))?,
         Format::Table if args.count_only => output.line(&answer.count.to_string())?,
@@ -206,14 +207,18 @@ pub(super) fn header_json(header: Option<&pb::ResponseHeader>) -> Value {
 }
 
 pub(super) fn kv_json(kv: &KeyValue) -> Value {
-    json!({
-        "key": bytes_as_json(&kv.key),
-        "value": bytes_as_json(&kv.value),
-        "create_revision": kv.create_revision,
-        "mod_revision": kv.mod_revision,
-        "version": kv.version,
-        "lease": kv.lease,
-    })
+    let mut shown = serde_json::Map::new();
+    insert_bytes(&mut shown, "key", &kv.key);
+    insert_bytes(&mut shown, "value", &kv.value);
+    for (name, number) in [
+        ("create_revision", kv.create_revision),
+        ("mod_revision", kv.mod_revision),
+        ("version", kv.version),
+        ("lease", kv.lease),
+    ] {
+        shown.insert(name.to_owned(), json!(number));
+    }
+    Value::Object(shown)
 }
 
 #[cfg(test)]

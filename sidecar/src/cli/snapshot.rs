@@ -16,10 +16,10 @@ use crate::output::{Format, Output};
 pub(super) async fn save(endpoints: &Endpoints, path: &Path, output: &mut Output) -> Result<(), CliError> {
     let mut asked = endpoints.admin().await?;
     let answer = asked.client.snapshot(v1::SnapshotRequest {}).await;
-    let mut stream = answer.map_err(|status| asked.refused(&status))?.into_inner();
+    let mut stream = answer.map_err(|status| asked.refused_read(&status))?.into_inner();
     let mut draft = Draft::create(path)?;
     let mut total = 0;
-    while let Some(part) = stream.message().await.map_err(|status| asked.refused(&status))? {
+    while let Some(part) = stream.message().await.map_err(|status| asked.refused_read(&status))? {
         total = part.total_bytes;
         draft.write(&part.chunk)?;
     }

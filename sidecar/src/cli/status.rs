@@ -12,7 +12,7 @@ use crate::output::{Format, Output};
 pub(super) async fn fetch(endpoints: &Endpoints) -> Result<v1::StatusResponse, CliError> {
     let mut asked = endpoints.admin().await?;
     let answer = asked.client.status(v1::StatusRequest {}).await;
-    Ok(answer.map_err(|status| asked.refused(&status))?.into_inner())
+    Ok(answer.map_err(|status| asked.refused_read(&status))?.into_inner())
 }
 
 pub(super) async fn show(endpoints: &Endpoints, output: &mut Output) -> Result<(), CliError> {
@@ -159,15 +159,18 @@ pub(super) fn status_json(status: &v1::StatusResponse) -> Value {
 }
 
 pub(super) fn member_json(status: &v1::StatusResponse, member: &v1::Member) -> Value {
+    // Only a leader knows these: elsewhere they are null, not a number that says all is well.
+    let leads = status.role() == v1::Role::Leader;
+    let contact = (leads && member.last_contact_ms >= 0).then_some(member.last_contact_ms);
     json!({
         "id": hex(member.id),
         "name": member.name,
         "address": member.address,
         "version": member.version,
         "role": member_role(status, member),
-        "match_index": member.match_index,
-        "lag": member.lag,
-        "last_contact_ms": member.last_contact_ms,
+        "match_index": leads.then_some(member.match_index),
+        "lag": leads.then_some(member.lag),
+        "last_contact_ms": contact,
         "active": member.active,
         "send_failures": member.send_failures,
         "last_send_error": member.last_send_error,
@@ -217,5 +220,24 @@ fn phase(status: &v1::StatusResponse) -> &'static str {
         v1::Phase::Member => "member",
         v1::Phase::Removed => "removed",
         v1::Phase::Faulted => "faulted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_leader_knows_is_null_elsewhere() {
+        let member = v1::Member { lag: 7, match_index: 3, last_contact_ms: 20, ..v1::Member::default() };
+        let shown = |role: v1::Role, member: &v1::Member| {
+            let status = v1::StatusResponse { role: role.into(), ..v1::StatusResponse::default() };
+            let shown = member_json(&status, member);
+            ["lag", "match_index", "last_contact_ms"].map(|name| shown[name].clone())
+        };
+        assert_eq!(shown(v1::Role::Leader, &member), [json!(7), json!(3), json!(20)]);
+        assert_eq!(shown(v1::Role::Follower, &member), [Value::Null, Value::Null, Value::Null]);
+        let silent = v1::Member { last_contact_ms: -1, ..member };
+        assert_eq!(shown(v1::Role::Leader, &silent)[2], Value::Null);
     }
 }

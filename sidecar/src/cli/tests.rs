@@ -15,6 +15,7 @@ use super::*;
 use crate::api::admin::{self, AdminDoor};
 use crate::api::{ClientDoor, serve_clients, testing};
 use crate::inbox::Input;
+use crate::listener::Limits;
 use crate::metrics::Metrics;
 use crate::output::Format;
 use crate::output::tests::Captured;
@@ -46,7 +47,7 @@ fn what_is_written_wrong_is_bad_usage() {
 #[test]
 fn flags_for_every_command_may_stand_behind_it() {
     let cli = Cli::try_parse_from(["outrigger", "get", "a", "-o", "json", "--endpoint", "b:1"]).unwrap();
-    assert_eq!((cli.format, cli.endpoints.endpoint.as_str()), (Format::Json, "b:1"));
+    assert_eq!((cli.format, cli.endpoints.endpoint.as_deref()), (Format::Json, Some("b:1")));
     let cli = Cli::try_parse_from(["outrigger", "run", "--name", "a", "--found"]).unwrap();
     let Verb::Run(args) = cli.verb else { panic!("not run") };
     assert_eq!(args.flags.get("found").map(String::as_str), Some("true"));
@@ -80,7 +81,7 @@ async fn served(script: impl FnMut(Input) + Send + 'static) -> Vec<String> {
         metrics: Arc::clone(&metrics),
         max_request_bytes: 1024,
     };
-    tokio::spawn(serve_clients(clients, door, std::future::pending()));
+    tokio::spawn(serve_clients(clients, Limits::default(), door, std::future::pending()));
     let (lifecycle, _) = tokio::sync::mpsc::channel(1);
     let admin = admin::service(AdminDoor { member, identity, metrics, lifecycle });
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(admins);

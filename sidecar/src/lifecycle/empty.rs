@@ -35,6 +35,7 @@ impl Lifecycle {
     /// Waits until this disk belongs to a cluster.
     pub(super) async fn empty(&self, commands: &mut Commands) -> Result<Next, LifecycleError> {
         let own = self.own_route()?;
+        self.reclaim_removed(super::upkeep::KEPT_ASIDE).await?;
         self.stand(Phase::Empty, "asking the seeds who is there".to_string(), String::new());
         let stop = self.stop.clone();
         loop {

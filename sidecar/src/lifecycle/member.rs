@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::empty::answer;
 use super::recovery::{self, Recovered, RecoveryError};
-use super::{Commands, Lifecycle, LifecycleError, Next, draw};
+use super::{Commands, Lifecycle, LifecycleError, Next, draw, faulted, upkeep};
 use crate::apply_task::{ApplyThread, ApplyWiring, SnapshotRequests};
 use crate::disk::{SyncMetrics, WalLog};
 use crate::driver::{Driver, Exit};
@@ -33,6 +33,7 @@ use crate::transport::dial::chain;
 use crate::transport::receiver::Acceptor;
 use crate::transport::snapshot::{SnapshotReceiver, SnapshotSender};
 use crate::transport::{Local, Pokes, Transport};
+use crate::volume::VolumeWatch;
 use crate::waiters::{Deadlines, Waiters};
 
 /// Proposals, and reads, that may be pending: as many as the inbox holds.
@@ -56,10 +57,9 @@ struct Running {
     requests: SnapshotRequests,
     snapshots: Snapshots,
     tombstoned: watch::Receiver<bool>,
+    volume: VolumeWatch,
 }
 
-/// What a member with a broken disk waits for.
-const VOLUME: &str = "its volume to be replaced";
 /// What a member waits for whose history is another than the leader's.
 const DIVERGED: &str = "its data to be looked at, and its volume to be replaced";
 
@@ -87,8 +87,12 @@ impl Lifecycle {
             Ok(recovered) => recovered,
             // What the disk holds is unknown: the next start reads it again.
             Err(error) if error.is_of_the_disk() => return Err(LifecycleError::Disk(Box::new(error))),
-            Err(error) => return Ok(self.faulted(chain(&error), VOLUME, commands).await),
+            Err(error) => return Ok(self.faulted(chain(&error), faulted::WAITS_FOR, commands).await),
         };
+        // It votes again, with a log that an earlier start wrote: what it was before is of no use any more.
+        let is_settled =
+            recovered.node.status().conf_state.is_voter(own.id) && recovered.node.status().formed;
+        self.reclaim_removed(if is_settled { 0 } else { upkeep::KEPT_ASIDE }).await?;
         let mut running = self.start(cluster, own, recovered)?;
         self.stand(Phase::Member, String::new(), String::new());
         let end = self.watch(&mut running, cluster, commands).await;
@@ -99,8 +103,10 @@ impl Lifecycle {
             // Its exit is known already, or does not matter any more: it was told to stop.
             drop((&mut running.driver).await);
         }
-        let (log, applier) = (running.log, running.applier);
+        let (log, applier, volume) = (running.log, running.applier, running.volume);
         tokio::task::spawn_blocking(move || {
+            // Before anything is moved aside: that is no loss.
+            volume.stop();
             log.stop();
             applier.stop();
         })
@@ -234,6 +240,7 @@ impl Lifecycle {
             applier: apply_thread,
             snapshots,
             tombstoned,
+            volume: self.watch_volume()?,
         })
     }
 
@@ -330,29 +337,6 @@ impl Lifecycle {
                     answer(reply, file);
                 });
                 None
-            }
-        }
-    }
-
-    /// Says what is broken until the process is told to stop: no vote, no serving.
-    async fn faulted(&self, fault: String, waiting_for: &str, commands: &mut Commands) -> Next {
-        tracing::error!(fault, "this member's data cannot be used; it neither votes nor serves");
-        self.stand(Phase::Faulted, waiting_for.to_string(), fault);
-        let stop = self.stop.clone();
-        loop {
-            let command = tokio::select! {
-                () = stop.cancelled() => return Next::Stop,
-                command = commands.recv() => command,
-            };
-            let waiting_for = waiting_for.to_string();
-            match command {
-                None => return Next::Stop,
-                Some(LifecycleCommand::Snapshot { reply }) => {
-                    answer(reply, Err(LifecycleRefusal::NoNode { waiting_for }));
-                }
-                Some(LifecycleCommand::Found { reply, .. } | LifecycleCommand::Abandon { reply, .. }) => {
-                    answer(reply, Err(LifecycleRefusal::Busy));
-                }
             }
         }
     }

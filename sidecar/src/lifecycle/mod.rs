@@ -7,10 +7,12 @@
 //! May import: every room below. Deliberately absent: consensus; the node decides, this only starts and stops it.
 
 mod empty;
+pub mod faulted;
 mod founding;
 mod member;
 mod recovery;
 mod seeds;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};

@@ -91,3 +91,15 @@ fn a_taken_port_names_the_address_and_another_range() {
     let error = ground.check_ports(Ordinal(0)).unwrap_err().to_string();
     assert!(error.contains("127.0.207.1:2380") && error.contains("--loopback 127.0.208.0/24"), "{error}");
 }
+
+#[test]
+fn a_new_cluster_without_dns_is_refused_with_what_to_do_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let without = Options { dns: false, ..options(directory.path(), "127.0.209.0/24") };
+    let error = prepare(&without, &manifest()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("once without --no-dns"), "{error}");
+    assert!(!directory.path().join("data").exists());
+    std::fs::create_dir_all(directory.path().join("data/volumes/orders-0")).unwrap();
+    assert!(prepare(&without, &manifest()).is_ok(), "what DNS is down for: a cluster that knows itself");
+}

@@ -45,8 +45,7 @@ pub fn service(door: AdminDoor) -> AdminServer<AdminDoor> {
 impl AdminDoor {
     fn node(&self) -> Result<Arc<NodeHandle>, Status> {
         self.member.node().ok_or_else(|| {
-            let waiting_for = self.member.standing().waiting_for;
-            Status::unavailable(format!("no node runs here: {waiting_for}"))
+            Status::unavailable(format!("no node runs here: {}", self.member.standing().why_no_node()))
         })
     }
 

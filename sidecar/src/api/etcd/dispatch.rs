@@ -39,7 +39,7 @@ enum Target {
 
 /// The methods that are counted one by one; all others share one counter. The slot is the index into
 /// [`Dispatch::ok`].
-const METHODS: [(&str, &str); 9] = [
+const METHODS: [(&str, &str); 11] = [
     ("/etcdserverpb.KV/Range", "Range"),
     ("/etcdserverpb.KV/Put", "Put"),
     ("/etcdserverpb.KV/DeleteRange", "DeleteRange"),
@@ -48,6 +48,8 @@ const METHODS: [(&str, &str); 9] = [
     ("/etcdserverpb.Cluster/MemberList", "MemberList"),
     ("/etcdserverpb.Maintenance/Status", "Status"),
     ("/etcdserverpb.Maintenance/MoveLeader", "MoveLeader"),
+    ("/etcdserverpb.Maintenance/Alarm", "Alarm"),
+    ("/etcdserverpb.Maintenance/HashKV", "HashKV"),
     ("", "other"),
 ];
 
@@ -72,7 +74,8 @@ impl Dispatch {
             kv: KvServer::new(KvService { door: door.clone() }).max_decoding_message_size(limit),
             cluster: ClusterServer::new(ClusterService { door: door.clone() })
                 .max_decoding_message_size(limit),
-            maintenance: MaintenanceServer::new(MaintenanceService { door }).max_decoding_message_size(limit),
+            maintenance: MaintenanceServer::new(MaintenanceService::new(door))
+                .max_decoding_message_size(limit),
             metrics,
             ok,
         }
@@ -97,8 +100,8 @@ fn target(path: &str) -> Target {
 
 fn unserved(path: &str) -> http::Response<Body> {
     Status::unimplemented(format!(
-        "etcdserver: {} is not implemented by outrigger {}: it serves KV, Cluster/MemberList, Maintenance/Status and \
-         Maintenance/MoveLeader",
+        "etcdserver: {} is not implemented by outrigger {}: it serves KV, Cluster/MemberList and, of Maintenance, \
+         Status, Alarm, HashKV and MoveLeader",
         path.trim_start_matches('/'),
         env!("CARGO_PKG_VERSION")
     ))

@@ -43,9 +43,9 @@ impl ClientDoor {
     /// The node, formed or not.
     ///
     /// # Errors
-    /// `NotServing`, with what the member waits for.
+    /// `NotServing`, with what the member waits for, or `Faulted`.
     pub(super) fn node(&self) -> Result<Arc<NodeHandle>, ClientError> {
-        self.member.node().ok_or_else(|| ClientError::NotServing(why_not(&self.member)))
+        self.member.node().ok_or_else(|| why_not(&self.member))
     }
 
     /// Counts a refusal on its way to the client.
@@ -100,22 +100,22 @@ fn split_url(url: &str) -> (&str, &str) {
     (scheme, rest.rsplit_once(':').map_or("2379", |(_, port)| port))
 }
 
-fn why_not(member: &MemberHandle) -> String {
+fn why_not(member: &MemberHandle) -> ClientError {
     let standing = member.standing();
     if !standing.fault.is_empty() {
-        return standing.fault;
+        return ClientError::Faulted(standing.fault);
     }
     if !standing.waiting_for.is_empty() {
-        return standing.waiting_for;
+        return ClientError::NotServing(standing.waiting_for);
     }
-    match standing.phase {
+    let why = match standing.phase {
         Phase::Empty => "this member waits to be founded or to find a member to join through",
         Phase::Joining => "this member waits to be admitted",
         Phase::Member => "this member is starting or stopping",
         Phase::Removed => "this member was removed from the cluster",
-        Phase::Faulted => "this member's log is damaged: replace its volume",
-    }
-    .to_owned()
+        Phase::Faulted => "this member's disk cannot be used: replace its volume",
+    };
+    ClientError::NotServing(why.to_owned())
 }
 
 /// The header of an answer that the key space gave at `revision`; member calls say 0.

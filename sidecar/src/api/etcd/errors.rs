@@ -7,6 +7,8 @@ use outrigger_core::error::{MembershipRefusal, Refusal};
 use outrigger_core::mvcc::KvRefusal;
 use tonic::{Code, Status};
 
+use crate::api::FAULTED;
+
 /// Why a client's call is not answered with a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientError {
@@ -16,6 +18,8 @@ pub(crate) enum ClientError {
     Refused(Refusal),
     /// Clients are not served here yet; the text says what the member waits for.
     NotServing(String),
+    /// This member's disk cannot be used; the text is the fault.
+    Faulted(String),
     /// The request is larger than the limit.
     TooLarge,
     /// An enumeration holds a number that the protocol does not know.
@@ -118,6 +122,8 @@ impl From<ClientError> for Status {
             ClientError::NotServing(reason) => {
                 return Status::unavailable(format!("etcdserver: no leader: {reason}"));
             }
+            // Unavailable: a client with other endpoints goes on to the next.
+            ClientError::Faulted(fault) => return Status::unavailable(format!("{FAULTED}{fault}")),
             ClientError::TooLarge => (Code::InvalidArgument, "request is too large"),
             ClientError::UnknownEnum { field, value } => {
                 return Status::invalid_argument(format!("etcdserver: {field} {value} is not known"));
@@ -191,6 +197,11 @@ mod tests {
                 ClientError::NotServing("waiting to be founded".into()),
                 Code::Unavailable,
                 "etcdserver: no leader: waiting to be founded",
+            ),
+            (
+                ClientError::Faulted("segment 3 is damaged".into()),
+                Code::Unavailable,
+                "etcdserver: this member is faulted and serves nobody: segment 3 is damaged",
             ),
         ];
         for (error, code, text) in table {

@@ -1,19 +1,24 @@
-//! `etcdserverpb.Maintenance`: Status and MoveLeader; the rest is not served yet.
+//! `etcdserverpb.Maintenance`: Status, Alarm, HashKV and MoveLeader; the rest is not served.
 //!
-//! May import: its siblings, the wire. Deliberately absent: Hash, Snapshot, Alarm, Defragment.
+//! May import: its siblings, the wire. Deliberately absent: Hash (it is of etcd's own file), Snapshot (another form of
+//! file, by the admin port), Defragment (there is nothing to defragment), and alarms by hand.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
 use outrigger_core::event::{AdminRequest, MemberSelector};
 use outrigger_core::status::Role;
 use outrigger_core::types::MemberId;
 use outrigger_proto::etcdserverpb as pb;
+use pb::alarm_request::AlarmAction;
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 use super::door::{ClientDoor, header, leader_id};
 use super::errors::ClientError;
-use crate::api::alarms::alarms;
+use super::hash_kv;
+use crate::api::alarms::{Alarm, alarms};
 
 /// The protocol version that is told to clients, which compare it: kube-apiserver wants at least 3.4.31 and nothing
 /// between 3.5.0 and 3.5.12 before it asks for watch progress, and 3.6 would promise calls that are not served here
@@ -23,14 +28,38 @@ pub const PROTOCOL_VERSION: &str = "3.5.21";
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct MaintenanceService {
-    pub(super) door: ClientDoor,
+    door: ClientDoor,
+    /// Held while the key space is hashed: it takes a core, so that many may ask and one is answered at a time.
+    hashing: Arc<Mutex<()>>,
 }
 
-fn not_yet<T>(what: &str) -> Result<Response<T>, Status> {
+impl MaintenanceService {
+    pub(super) fn new(door: ClientDoor) -> Self {
+        Self { door, hashing: Arc::default() }
+    }
+}
+
+/// What is not served, and what to do instead.
+fn not_served<T>(what: &str, instead: &str) -> Result<Response<T>, Status> {
     Err(Status::unimplemented(format!(
-        "etcdserver: Maintenance/{what} is not implemented by outrigger {}",
+        "etcdserver: Maintenance/{what} is not implemented by outrigger {}: {instead}",
         env!("CARGO_PKG_VERSION")
     )))
+}
+
+/// The alarms as the protocol has them: one a member, however many causes there are, of the asked member alone unless that
+/// is 0, and of the asked kind alone unless that is `NONE`.
+fn shown(known: &[Alarm], request: &pb::AlarmRequest) -> Vec<pb::AlarmMember> {
+    let nospace = pb::AlarmType::Nospace;
+    let is_wanted = |member: u64| request.member_id == 0 || request.member_id == member;
+    if request.alarm != i32::from(pb::AlarmType::None) && request.alarm != i32::from(nospace) {
+        return Vec::new();
+    }
+    let mut members: Vec<u64> =
+        known.iter().map(|alarm| alarm.member.0).filter(|id| is_wanted(*id)).collect();
+    members.sort_unstable();
+    members.dedup();
+    members.into_iter().map(|member_id| pb::AlarmMember { member_id, alarm: nospace.into() }).collect()
 }
 
 #[tonic::async_trait]
@@ -92,42 +121,75 @@ impl pb::maintenance_server::Maintenance for MaintenanceService {
         Ok(Response::new(pb::MoveLeaderResponse { header: Some(header(&node.status(), 0)) }))
     }
 
-    async fn alarm(
-        &self,
-        _request: Request<pb::AlarmRequest>,
-    ) -> Result<Response<pb::AlarmResponse>, Status> {
-        not_yet("Alarm")
+    /// An alarm stands as long as its cause, so that none is raised by hand, and one that stands cannot be cleared by
+    /// hand: the answer to that is the truth, that nothing was cleared. A tool that clears after it made room goes on.
+    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
+        let request = request.into_inner();
+        let status = self.door.node()?.status();
+        let action = AlarmAction::try_from(request.action)
+            .map_err(|_| ClientError::UnknownEnum { field: "action", value: request.action })?;
+        let alarms = match action {
+            AlarmAction::Get => shown(&alarms(&status), &request),
+            AlarmAction::Deactivate => Vec::new(),
+            AlarmAction::Activate => {
+                return not_served(
+                    "Alarm (ACTIVATE)",
+                    "a NOSPACE alarm is raised and cleared by the member itself, as its disk and its quota say",
+                );
+            }
+        };
+        Ok(Response::new(pb::AlarmResponse { header: Some(header(&status, 0)), alarms }))
     }
 
     async fn defragment(
         &self,
         _request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        not_yet("Defragment")
+        not_served(
+            "Defragment",
+            "there is no file to defragment; a compaction gives its space back by itself",
+        )
     }
 
     async fn hash(&self, _request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        not_yet("Hash")
+        not_served("Hash", "it is a hash of etcd's own file; ask for HashKV (`etcdctl endpoint hashkv`)")
     }
 
+    /// Of this member's own state, as in etcd: whoever compares members compares those at one revision.
     async fn hash_kv(
         &self,
-        _request: Request<pb::HashKvRequest>,
+        request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        not_yet("HashKV")
+        let revision = request.into_inner().revision;
+        let node = self.door.serving()?;
+        let _one_at_a_time = self.hashing.lock().await;
+        let published = self.door.view(&node, true).await?;
+        let hashing = tokio::task::spawn_blocking(move || {
+            let view = &published.kv;
+            let hashed = hash_kv::hash(view, revision)?;
+            Ok((hashed, view.revision().0, view.compacted_revision().0))
+        });
+        let hashed: Result<_, ClientError> = hashing.await.map_err(|_| ClientError::Mismatched)?;
+        let (hashed, current, compacted) = hashed?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(header(&node.status(), current)),
+            hash: hashed.hash,
+            compact_revision: compacted,
+            hash_revision: hashed.revision,
+        }))
     }
 
     async fn snapshot(
         &self,
         _request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        not_yet("Snapshot")
+        not_served("Snapshot", "use `outrigger snapshot save FILE` against the admin port (2380)")
     }
 
     async fn downgrade(
         &self,
         _request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        not_yet("Downgrade")
+        not_served("Downgrade", "start the older version; it refuses what it cannot read")
     }
 }

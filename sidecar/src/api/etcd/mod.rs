@@ -8,19 +8,20 @@ mod cluster;
 mod dispatch;
 mod door;
 mod errors;
+mod hash_kv;
 mod kv;
 mod maintenance;
 mod translate;
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 pub use door::ClientDoor;
 pub use maintenance::PROTOCOL_VERSION;
+
+use crate::listener::{self, Limits};
 
 /// Calls in flight on one connection. More wait on the client's side; each costs a few hundred bytes here.
 const MAX_STREAMS_PER_CONNECTION: u32 = 16_384;
@@ -28,9 +29,6 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 16_384;
 /// 1.5 MiB by default, so that a few large ones do not stall the many small ones.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// A client that is gone without a word is noticed within a minute and a half.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves clients until `shutdown` resolves; then no new connection is accepted, calls in flight are answered and the
 /// connections close.
@@ -39,17 +37,21 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// When the listener fails for good.
 pub async fn serve_clients(
     listener: TcpListener,
+    limits: Limits,
     door: ClientDoor,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .serve_with_incoming_shutdown(dispatch::Dispatch::new(door), incoming, shutdown)
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+        .serve_with_incoming_shutdown(
+            dispatch::Dispatch::new(door),
+            listener::grpc(listener, limits),
+            shutdown,
+        )
         .await
 }
 

@@ -40,7 +40,7 @@ async fn serve(member: MemberHandle, max_request_bytes: usize) -> Port {
         metrics: Arc::clone(&metrics),
         max_request_bytes,
     };
-    tokio::spawn(serve_clients(listener, door, std::future::pending()));
+    tokio::spawn(serve_clients(listener, Limits::default(), door, std::future::pending()));
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     Port { channel, metrics }
 }
@@ -271,6 +271,76 @@ async fn what_is_not_served_says_so_by_name() {
     assert_eq!(port.metrics.grpc_counter("other", "Unimplemented").get(), 2);
 }
 
+/// `(member, alarm)` of everything that stands.
+async fn alarms(
+    client: &mut MaintenanceClient<Channel>,
+    request: pb::AlarmRequest,
+) -> Result<Vec<(u64, i32)>, tonic::Status> {
+    let answer = client.alarm(request).await?.into_inner();
+    assert_eq!(answer.header.unwrap().cluster_id, 0xc1);
+    Ok(answer.alarms.iter().map(|alarm| (alarm.member_id, alarm.alarm)).collect())
+}
+
+#[tokio::test]
+async fn alarms_are_listed_by_member_and_neither_raised_nor_cleared_by_hand() {
+    use pb::AlarmType::{Corrupt, None, Nospace};
+    use pb::alarm_request::AlarmAction::{Activate, Deactivate, Get};
+    let calm = testing::scripted(testing::leader_status(), refusing(Refusal::Stopped));
+    let mut client = MaintenanceClient::new(serve(calm, 1024).await.channel);
+    assert_eq!(alarms(&mut client, pb::AlarmRequest::default()).await.unwrap(), []);
+
+    let mut status = testing::leader_status();
+    // Two causes of one member are one alarm to the protocol.
+    (status.shortage.disk, status.shortage.quota) = (true, true);
+    status.members[2].progress.as_mut().unwrap().disk_full = true;
+    let member = testing::scripted(status, refusing(Refusal::Stopped));
+    let mut client = MaintenanceClient::new(serve(member, 1024).await.channel);
+    let asked = |action: pb::alarm_request::AlarmAction, member_id, alarm: pb::AlarmType| pb::AlarmRequest {
+        action: action.into(),
+        member_id,
+        alarm: alarm.into(),
+    };
+    let nospace = i32::from(Nospace);
+    let table = [
+        (asked(Get, 0, None), vec![(1, nospace), (3, nospace)]),
+        (asked(Get, 3, Nospace), vec![(3, nospace)]),
+        (asked(Get, 2, None), vec![]),
+        (asked(Get, 0, Corrupt), vec![]),
+        // It stands as long as the disk is full: nothing was cleared, and that is no error.
+        (asked(Deactivate, 0, None), vec![]),
+    ];
+    for (request, expected) in table {
+        assert_eq!(alarms(&mut client, request).await.unwrap(), expected, "{request:?}");
+    }
+    let refused = alarms(&mut client, asked(Activate, 1, Nospace)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("raised and cleared by the member itself"), "{}", refused.message());
+    let unknown = pb::AlarmRequest { action: 9, ..Default::default() };
+    assert_eq!(alarms(&mut client, unknown).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_hash_is_of_this_members_own_state_and_needs_no_leader() {
+    let member = testing::scripted(testing::leader_status(), refusing(Refusal::NoLeader));
+    let mut client = MaintenanceClient::new(serve(member, 1024).await.channel);
+    let answer = client.hash_kv(pb::HashKvRequest { revision: 0 }).await.unwrap().into_inner();
+    assert_eq!((answer.hash, answer.hash_revision, answer.compact_revision), (0, 1, 0));
+    let refused = client.hash_kv(pb::HashKvRequest { revision: 7 }).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_in_etcds_form_is_refused_with_the_command_that_takes_one() {
+    let member = testing::scripted(testing::leader_status(), refusing(Refusal::Stopped));
+    let mut client = MaintenanceClient::new(serve(member, 1024).await.channel);
+    let refused = client.snapshot(pb::SnapshotRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("outrigger snapshot save"), "{}", refused.message());
+}
+
 #[tokio::test]
 async fn the_port_closes_when_it_is_told_to() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -281,7 +351,8 @@ async fn the_port_closes_when_it_is_told_to() {
         max_request_bytes: 1024,
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(serve_clients(listener, door, async move { drop(stopped.await) }));
+    let served =
+        tokio::spawn(serve_clients(listener, Limits::default(), door, async move { drop(stopped.await) }));
     drop(stop);
     served.await.unwrap().unwrap();
 }

@@ -1,10 +1,11 @@
 //! `/livez` and `/readyz`.
 //!
 //! Alive: the driver is there. Ready: a caught-up member of its kind that knows a leader, with hysteresis, so that
-//! neither an election nor a burst empties the Service. May import: `inbox`, `member`. Deliberately absent: quorum;
-//! a member without one is not restarted for it.
+//! neither an election nor a burst empties the Service. What the hysteresis remembers is moved by a task of its own, so
+//! that the answer is the same whoever asked before, or nobody did. May import: `inbox`, `member`. Deliberately absent:
+//! quorum; a member without one is not restarted for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::MemberId;
+use tokio::time::MissedTickBehavior;
 
 use super::{HttpDoor, Shared};
-use crate::inbox::NodeHandle;
 use crate::member::Phase;
 
 /// An election takes a second or two; without a leader for longer, something is wrong with the cluster.
@@ -24,19 +25,18 @@ const LEADERLESS_LIMIT: Duration = Duration::from_secs(30);
 const LAG_LIMIT: u64 = 10_000;
 /// Entries behind at which one that was not ready becomes ready: less, so that it does not flap.
 const LAG_CAUGHT_UP: u64 = 1_000;
-/// A probe's timeout is one second by default; the barrier must answer within it.
-const BARRIER_TIMEOUT: Duration = Duration::from_millis(800);
+/// How long a read may take that proves that a member has caught up.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often is looked whether the member is ready: less than a probe's period, and than anybody would notice.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What readiness remembers from probe to probe.
+/// What readiness remembers: as which member this one became ready, if it is. It became so with a linearizable read:
+/// then it has caught up with everything that was acknowledged before, which its own indexes cannot tell while a leader
+/// still feeds it. Once it is not ready any more, it must prove that anew.
 #[derive(Debug, Default)]
-pub(super) struct Readiness {
-    was_ready: AtomicBool,
-    /// The member id under which a linearizable read has gone through since start: it has caught up then with
-    /// everything that was acknowledged before, which its own indexes cannot tell while a leader still feeds it.
-    caught_up: Mutex<Option<MemberId>>,
-}
+pub(super) struct Readiness(Mutex<Option<MemberId>>);
 
-/// Everything that the verdict depends on.
+/// Everything that the verdict depends on, beside what is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ReadyFacts {
     phase: Phase,
@@ -54,7 +54,17 @@ struct NodeFacts {
     lag: u64,
     /// A learner that is to become a voter.
     learner_to_promote: bool,
-    caught_up: bool,
+}
+
+/// What is to be done about what is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is ready and stays so.
+    Hold,
+    /// It is not, or not any more.
+    Release,
+    /// Nothing but a linearizable read is missing.
+    Prove,
 }
 
 pub(super) async fn livez(State(shared): State<Shared>) -> Response {
@@ -68,53 +78,59 @@ pub(super) async fn livez(State(shared): State<Shared>) -> Response {
 }
 
 pub(super) async fn readyz(State(shared): State<Shared>) -> Response {
-    let readiness = &shared.readiness;
-    let facts = facts(&shared.door, readiness).await;
-    let was_ready = readiness.was_ready.load(Ordering::Relaxed);
-    let verdict = verdict(&facts, was_ready);
-    readiness.was_ready.store(verdict.is_ok(), Ordering::Relaxed);
-    match verdict {
+    let is_held = shared.readiness.is_held_by(shared.door.member.standing().member);
+    match verdict(&facts(&shared.door), is_held) {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     }
 }
 
-async fn facts(door: &HttpDoor, readiness: &Readiness) -> ReadyFacts {
+/// Keeps what is remembered true, for as long as the port is served.
+pub(super) async fn watch(shared: Shared) -> Infallible {
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        shared.readiness.look(&shared.door).await;
+    }
+}
+
+fn facts(door: &HttpDoor) -> ReadyFacts {
     let standing = door.member.standing();
-    let node = match door.member.node() {
-        None => None,
-        Some(node) => {
-            let caught_up = readiness.caught_up(standing.member, &node).await;
-            let status = node.status();
-            Some(NodeFacts {
-                formed: status.formed,
-                published: node.summary().is_some(),
-                leaderless: Duration::from_millis(door.identity.ticks_to_ms(status.leaderless_ticks)),
-                lag: status.commit.0.saturating_sub(status.applied.0),
-                learner_to_promote: learner_to_promote(&status, &door.identity.name),
-                caught_up,
-            })
+    let node = door.member.node().map(|node| {
+        let status = node.status();
+        NodeFacts {
+            formed: status.formed,
+            published: node.summary().is_some(),
+            leaderless: Duration::from_millis(door.identity.ticks_to_ms(status.leaderless_ticks)),
+            lag: status.commit.0.saturating_sub(status.applied.0),
+            learner_to_promote: learner_to_promote(&status, &door.identity.name),
         }
-    };
+    });
     ReadyFacts { phase: standing.phase, waiting_for: standing.waiting_for, fault: standing.fault, node }
 }
 
 impl Readiness {
-    async fn caught_up(&self, member: MemberId, node: &NodeHandle) -> bool {
-        let known = *self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if known == Some(member) {
-            return true;
+    fn is_held_by(&self, member: MemberId) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Some(member)
+    }
+
+    fn set(&self, held_by: Option<MemberId>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = held_by;
+    }
+
+    /// Looks once, and proves what can be proved.
+    pub(super) async fn look(&self, door: &HttpDoor) {
+        let member = door.member.standing().member;
+        match step(&facts(door), self.is_held_by(member)) {
+            Step::Hold => {}
+            Step::Release => self.set(None),
+            Step::Prove => {
+                let Some(node) = door.member.node() else { return };
+                let read = tokio::time::timeout(BARRIER_TIMEOUT, node.read_barrier()).await;
+                self.set(matches!(read, Ok(Ok(_))).then_some(member));
+            }
         }
-        // A cluster that is not formed yet has no reads to answer; do not burden it with probes.
-        if !node.status().formed {
-            return false;
-        }
-        let read = tokio::time::timeout(BARRIER_TIMEOUT, node.read_barrier()).await;
-        let went_through = matches!(read, Ok(Ok(_)));
-        if went_through {
-            *self.caught_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(member);
-        }
-        went_through
     }
 }
 
@@ -124,8 +140,23 @@ fn learner_to_promote(status: &NodeStatus, name: &str) -> bool {
     !voter && !admitted_as_learner
 }
 
+/// What must be done about what is remembered; `is_held`: the member is ready by that.
+fn step(facts: &ReadyFacts, is_held: bool) -> Step {
+    match (obstacle(facts, is_held), is_held) {
+        (Ok(()), true) => Step::Hold,
+        (Ok(()), false) => Step::Prove,
+        (Err(_), _) => Step::Release,
+    }
+}
+
 /// Ready, or what is waited for.
-fn verdict(facts: &ReadyFacts, was_ready: bool) -> Result<(), String> {
+fn verdict(facts: &ReadyFacts, is_held: bool) -> Result<(), String> {
+    obstacle(facts, is_held)?;
+    if is_held { Ok(()) } else { Err("catching up: no linearizable read has gone through yet".to_owned()) }
+}
+
+/// What stands in the way, whether or not a read has gone through. A member that is ready is given more room.
+fn obstacle(facts: &ReadyFacts, is_held: bool) -> Result<(), String> {
     let waiting = |otherwise: &str| {
         let text = if facts.waiting_for.is_empty() { otherwise } else { &facts.waiting_for };
         Err(text.to_owned())
@@ -134,7 +165,7 @@ fn verdict(facts: &ReadyFacts, was_ready: bool) -> Result<(), String> {
         Phase::Empty => return waiting("waiting to be founded, or to find a member to join through"),
         Phase::Joining => return waiting("waiting to be admitted"),
         Phase::Removed => return waiting("removed from the cluster; waiting to be admitted again"),
-        Phase::Faulted => return Err(format!("the log is damaged, replace the volume: {}", facts.fault)),
+        Phase::Faulted => return Err(format!("faulted, replace the volume: {}", facts.fault)),
         Phase::Member => {}
     }
     let Some(node) = &facts.node else { return waiting("the node is starting") };
@@ -147,13 +178,10 @@ fn verdict(facts: &ReadyFacts, was_ready: bool) -> Result<(), String> {
     if node.learner_to_promote {
         return Err("still a learner: catching up until the leader promotes it".to_owned());
     }
-    if node.leaderless > LEADERLESS_LIMIT {
+    if node.leaderless > if is_held { LEADERLESS_LIMIT } else { Duration::ZERO } {
         return Err(format!("no leader for {} s", node.leaderless.as_secs()));
     }
-    if !node.caught_up {
-        return Err("catching up: no linearizable read has gone through since start".to_owned());
-    }
-    let limit = if was_ready { LAG_LIMIT } else { LAG_CAUGHT_UP };
+    let limit = if is_held { LAG_LIMIT } else { LAG_CAUGHT_UP };
     if node.lag > limit {
         return Err(format!("{} committed entries are not applied yet, at most {limit} may be", node.lag));
     }
@@ -171,12 +199,16 @@ mod tests {
             leaderless: Duration::ZERO,
             lag: 0,
             learner_to_promote: false,
-            caught_up: true,
         }
     }
 
     fn member(node: Option<NodeFacts>) -> ReadyFacts {
         ReadyFacts { phase: Phase::Member, waiting_for: String::new(), fault: String::new(), node }
+    }
+
+    fn leaderless(seconds: u64, millis: u64) -> ReadyFacts {
+        let leaderless = Duration::from_millis(seconds * 1000 + millis);
+        member(Some(NodeFacts { leaderless, ..ready() }))
     }
 
     #[test]
@@ -192,7 +224,7 @@ mod tests {
             (in_phase(Phase::Removed), "removed from the cluster; waiting to be admitted again"),
             (
                 ReadyFacts { fault: "segment 3 at 4096".into(), ..in_phase(Phase::Faulted) },
-                "the log is damaged, replace the volume: segment 3 at 4096",
+                "faulted, replace the volume: segment 3 at 4096",
             ),
             (member(None), "the node is starting"),
             (member(Some(NodeFacts { formed: false, ..ready() })), "the cluster is not formed yet"),
@@ -201,38 +233,39 @@ mod tests {
                 member(Some(NodeFacts { learner_to_promote: true, ..ready() })),
                 "still a learner: catching up until the leader promotes it",
             ),
-            (
-                member(Some(NodeFacts { leaderless: Duration::from_secs(31), ..ready() })),
-                "no leader for 31 s",
-            ),
-            (
-                member(Some(NodeFacts { caught_up: false, ..ready() })),
-                "catching up: no linearizable read has gone through since start",
-            ),
+            (leaderless(31, 0), "no leader for 31 s"),
         ];
         for (facts, text) in table {
-            assert_eq!(verdict(&facts, true), Err(text.to_owned()), "{facts:?}");
+            for is_held in [true, false] {
+                assert_eq!(verdict(&facts, is_held), Err(text.to_owned()), "{facts:?}");
+                assert_eq!(step(&facts, is_held), Step::Release, "{facts:?}");
+            }
         }
-        assert_eq!(verdict(&member(Some(ready())), false), Ok(()));
+        assert_eq!(verdict(&member(Some(ready())), true), Ok(()));
     }
 
+    /// What a member that was ready, and one that was not, does with each thing that happens to it.
     #[test]
-    fn an_election_does_not_make_a_member_unready() {
-        let facts = member(Some(NodeFacts { leaderless: LEADERLESS_LIMIT, ..ready() }));
-        assert_eq!(verdict(&facts, true), Ok(()));
-    }
-
-    #[test]
-    fn lag_has_hysteresis() {
+    fn a_ready_member_is_given_room_and_one_that_is_not_must_prove_that_it_caught_up() {
         let lagging = |lag| member(Some(NodeFacts { lag, ..ready() }));
-        for (lag, was_ready, ok) in [
-            (LAG_LIMIT, true, true),
-            (LAG_LIMIT + 1, true, false),
-            (LAG_LIMIT, false, false),
-            (LAG_CAUGHT_UP + 1, false, false),
-            (LAG_CAUGHT_UP, false, true),
-        ] {
-            assert_eq!(verdict(&lagging(lag), was_ready).is_ok(), ok, "{lag} {was_ready}");
+        let table = [
+            // Facts, was ready, is ready, and what follows for the next look.
+            (member(Some(ready())), true, true, Step::Hold),
+            (member(Some(ready())), false, false, Step::Prove),
+            // An election does not make a member unready; it does not make one ready either.
+            (leaderless(0, 100), true, true, Step::Hold),
+            (leaderless(30, 0), true, true, Step::Hold),
+            (leaderless(30, 1), true, false, Step::Release),
+            (leaderless(0, 100), false, false, Step::Release),
+            (lagging(LAG_LIMIT), true, true, Step::Hold),
+            (lagging(LAG_LIMIT + 1), true, false, Step::Release),
+            (lagging(LAG_LIMIT), false, false, Step::Release),
+            (lagging(LAG_CAUGHT_UP + 1), false, false, Step::Release),
+            (lagging(LAG_CAUGHT_UP), false, false, Step::Prove),
+        ];
+        for (facts, is_held, is_ready, next) in table {
+            assert_eq!(verdict(&facts, is_held).is_ok(), is_ready, "{is_held} {facts:?}");
+            assert_eq!(step(&facts, is_held), next, "{is_held} {facts:?}");
         }
     }
 }

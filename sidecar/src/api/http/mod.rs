@@ -7,6 +7,7 @@ mod cluster;
 mod health;
 mod metadata;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,13 +17,18 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use outrigger_core::error::Refusal;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{Identity, refusals};
 use crate::inbox::NodeHandle;
+use crate::listener::{Door, Limits};
 use crate::member::MemberHandle;
 use crate::metrics::{Facts, Metrics};
 use health::Readiness;
@@ -45,21 +51,49 @@ struct Shared {
     readiness: Arc<Readiness>,
 }
 
-/// Serves probes and people until `shutdown` resolves.
-///
-/// # Errors
-/// When the listener fails for good.
+/// Serves probes and people until `shutdown` resolves; then no new connection is accepted, requests under way are
+/// answered and the connections close.
 pub async fn serve_http(
     listener: TcpListener,
+    limits: Limits,
     door: HttpDoor,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let app = router(door).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let shared = Shared { door, readiness: Arc::default() };
+    let app = router(shared.clone());
+    let connections = GracefulShutdown::new();
+    tokio::select! {
+        never = health::watch(shared) => match never {},
+        never = accept_all(Door::new(listener, limits), limits, &app, &connections) => match never {},
+        () = shutdown => {}
+    }
+    connections.shutdown().await;
 }
 
-fn router(door: HttpDoor) -> Router {
-    let shared = Shared { door, readiness: Arc::default() };
+async fn accept_all(
+    mut door: Door,
+    limits: Limits,
+    app: &Router,
+    connections: &GracefulShutdown,
+) -> Infallible {
+    let mut server = Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(limits.opening);
+    loop {
+        let (stream, permit) = door.accept().await;
+        let Ok(peer) = stream.peer_addr() else { continue };
+        let service = TowerToHyperService::new(app.clone().layer(Extension(ConnectInfo(peer))));
+        let served = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        let served = connections.watch(served);
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::debug!(error, %peer, "an HTTP connection ended");
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn router(shared: Shared) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -136,7 +170,7 @@ impl HttpDoor {
     /// # Errors
     /// What the process waits for, when it runs no node.
     fn node(&self) -> Result<Arc<NodeHandle>, Nodeless> {
-        self.member.node().ok_or_else(|| Nodeless(self.member.standing().waiting_for))
+        self.member.node().ok_or_else(|| Nodeless(self.member.standing().why_no_node().to_owned()))
     }
 
     fn refused(&self, refusal: &Refusal) -> Response {

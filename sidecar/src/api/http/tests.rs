@@ -16,9 +16,20 @@ use crate::api::testing;
 use crate::inbox::Input;
 use crate::member::Standing;
 
-fn app(member: MemberHandle) -> Router {
+fn shared(member: MemberHandle) -> Shared {
     let metrics = Arc::new(Metrics::new());
-    router(HttpDoor { member, identity: testing::identity(), metrics })
+    Shared { door: HttpDoor { member, identity: testing::identity(), metrics }, readiness: Arc::default() }
+}
+
+fn app(member: MemberHandle) -> Router {
+    router(shared(member))
+}
+
+/// An app whose readiness was looked at once, as the port's own task does.
+async fn looked_at(member: MemberHandle) -> Router {
+    let shared = shared(member);
+    shared.readiness.look(&shared.door).await;
+    router(shared)
 }
 
 /// A node that lets every read through and answers every admin request the same way.
@@ -60,13 +71,37 @@ async fn a_formed_member_is_ready_once_a_read_has_gone_through() {
         Input::Read { reply } => reply.send(Err(Refusal::NoLeader)).unwrap(),
         Input::Propose { .. } | Input::Admin { .. } | Input::Event(_) => panic!("not asked for"),
     });
-    let (code, text) = call(&app(refused), "GET", "/readyz", "").await;
+    let (code, text) = call(&looked_at(refused).await, "GET", "/readyz", "").await;
     assert_eq!(code, 503);
     assert!(text.contains("no linearizable read has gone through"), "{text}");
 
-    let app = app(answering(testing::leader_status(), Ok(AdminReply::Done)));
+    let app = looked_at(answering(testing::leader_status(), Ok(AdminReply::Done))).await;
     assert_eq!(call(&app, "GET", "/readyz", "").await, (200, "ready\n".to_owned()));
     assert_eq!(call(&app, "GET", "/livez", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_lost_leader_counts_after_its_time_whoever_asked_before() {
+    let with = |leaderless_ticks: u64, readiness: &Arc<Readiness>| {
+        let leader = (leaderless_ticks == 0).then_some(MemberId(1));
+        let status = NodeStatus { leader, leaderless_ticks, ..testing::leader_status() };
+        Shared { readiness: Arc::clone(readiness), ..shared(answering(status, Ok(AdminReply::Done))) }
+    };
+    let asked = async |shared: Shared| call(&router(shared), "GET", "/readyz", "").await;
+    let readiness = Arc::default();
+    // Nobody asks while there is a leader; the port's own task has looked.
+    let led = with(0, &readiness);
+    readiness.look(&led.door).await;
+    // Ticks of 100 ms.
+    assert_eq!(asked(with(300, &readiness)).await.0, 200);
+    let expected = (503, "not ready: no leader for 31 s\n".to_owned());
+    assert_eq!(asked(with(310, &readiness)).await, expected);
+    // Once it is not ready, a leader is not enough: it must prove that it has caught up.
+    readiness.look(&with(310, &readiness).door).await;
+    let (code, text) = asked(with(0, &readiness)).await;
+    assert!(code == 503 && text.contains("no linearizable read has gone through"), "{code} {text}");
+    readiness.look(&led.door).await;
+    assert_eq!(asked(with(0, &readiness)).await.0, 200);
 }
 
 #[tokio::test]
@@ -74,11 +109,12 @@ async fn a_learner_is_ready_only_where_the_roster_wants_a_learner() {
     let mut status = testing::leader_status();
     status.conf_state.voters = vec![MemberId(2), MemberId(3)];
     let (code, text) =
-        call(&app(answering(status.clone(), Ok(AdminReply::Done))), "GET", "/readyz", "").await;
+        call(&looked_at(answering(status.clone(), Ok(AdminReply::Done))).await, "GET", "/readyz", "").await;
     assert_eq!(code, 503);
     assert!(text.contains("still a learner"), "{text}");
     status.roster = vec![RosterEntry { name: "orders-0".into(), learner: true }];
-    let (code, _) = call(&app(answering(status, Ok(AdminReply::Done))), "GET", "/readyz", "").await;
+    let (code, _) =
+        call(&looked_at(answering(status, Ok(AdminReply::Done))).await, "GET", "/readyz", "").await;
     assert_eq!(code, 200);
 }
 
@@ -120,7 +156,10 @@ async fn the_cluster_is_shown_with_every_members_lag_and_failures() {
     let member = answering(testing::leader_status(), Ok(AdminReply::Done));
     let metrics = Arc::new(Metrics::new());
     metrics.send_failed(MemberId(3), &"connection refused");
-    let app = router(HttpDoor { member, identity: testing::identity(), metrics });
+    let app = router(Shared {
+        door: HttpDoor { member, identity: testing::identity(), metrics },
+        readiness: Arc::default(),
+    });
     let (code, text) = call(&app, "GET", "/cluster", "").await;
     let shown: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(code, 200);

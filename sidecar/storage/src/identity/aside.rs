@@ -6,15 +6,15 @@
 //!
 //! May import: core's `types`, `fs`. Deliberately absent: when a member is removed (it is told so by others).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use outrigger_core::types::MemberId;
 
-use crate::fs::{Naming, remove_tree, replace_file};
+use crate::fs::{Naming, read_file, remove_tree, replace_file};
 use crate::segment::wal_dir;
 use crate::snapshot_store::snapshot_dir;
 
-use super::file::encode_identity;
+use super::file::{MAX_FILE_BYTES, decode_identity, encode_identity};
 use super::{DataDir, IDENTITY, Identity, IdentityError, RESOLVED};
 
 const PREFIX: &str = "removed-";
@@ -22,6 +22,8 @@ const PREFIX: &str = "removed-";
 impl DataDir {
     /// Moves the log, the snapshots and the identity to `removed-<id>` and begins anew as `fresh`, without a cluster.
     /// The log must be closed. The abandoned clusters, the own address and the boot count stay. Returns the folder.
+    ///
+    /// Older folders of this kind stay until [`DataDir::reclaim`] is called.
     ///
     /// # Errors
     /// When `fresh` is no new id or the disk fails; the next opening then finishes the move.
@@ -74,12 +76,16 @@ impl DataDir {
         Ok(entries.into_iter().filter(is_removed).map(|entry| self.dir.join(entry.name)).collect())
     }
 
-    /// Deletes the folders of removed members; returns how many.
+    /// Deletes the folders of removed members, all but the `kept` newest; returns how many. What they hold is of use to a
+    /// person at best, and each may be as large as the log.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn delete_removed(&mut self) -> Result<usize, IdentityError> {
-        let folders = self.removed()?;
+    pub fn reclaim(&mut self, kept: usize) -> Result<usize, IdentityError> {
+        let mut folders = self.removed()?;
+        // The boot count goes on over all of a directory's members, so that the newest has the highest.
+        folders.sort_by_cached_key(|folder| std::cmp::Reverse(self.boot_of(folder)));
+        let folders = folders.split_off(kept.min(folders.len()));
         for folder in &folders {
             remove_tree(&*self.fs, folder)?;
         }
@@ -87,5 +93,11 @@ impl DataDir {
             self.fs.sync_dir(&self.dir).naming("sync the directory", &self.dir)?;
         }
         Ok(folders.len())
+    }
+
+    /// The last boot of the member that a folder was; 0 where nobody can tell, as after a deletion that was cut off.
+    fn boot_of(&self, folder: &Path) -> u64 {
+        let bytes = read_file(&*self.fs, &folder.join(IDENTITY), MAX_FILE_BYTES).ok().flatten();
+        bytes.and_then(|bytes| decode_identity(&bytes)).map_or(0, |identity| identity.boot)
     }
 }

@@ -182,14 +182,24 @@ fn a_move_cut_off_anywhere_never_leaves_the_old_id_without_its_log() {
 }
 
 #[test]
-fn removed_folders_can_be_deleted() {
+fn of_removed_folders_the_newest_are_kept_whatever_their_ids() {
     let fs = member();
     let mut dir = open_as(&fs, SECOND).unwrap();
     assert!(matches!(dir.move_aside(FIRST), Err(IdentityError::ReusedId { .. })));
-    let aside = dir.move_aside(SECOND).unwrap();
-    assert_eq!(dir.removed().unwrap(), std::slice::from_ref(&aside));
-    assert_eq!(dir.delete_removed().unwrap(), 1);
-    assert!(!fs.exists(&aside).unwrap());
+    let first = dir.move_aside(SECOND).unwrap();
+    drop(dir);
+    // Names are no order: the ids are drawn.
+    let mut dir = open_as(&fs, SECOND).unwrap();
+    let second = dir.move_aside(MemberId(1)).unwrap();
+    drop(dir);
+    let mut dir = open_as(&fs, SECOND).unwrap();
+    let third = dir.move_aside(MemberId(0xffff)).unwrap();
+    assert_eq!(dir.removed().unwrap().len(), 3);
+    assert_eq!(dir.reclaim(3).unwrap(), 0);
+    assert_eq!(dir.reclaim(1).unwrap(), 2);
+    assert_eq!(dir.removed().unwrap(), std::slice::from_ref(&third));
+    assert!(!fs.exists(&first).unwrap() && !fs.exists(&second).unwrap());
+    assert_eq!((dir.reclaim(0).unwrap(), dir.reclaim(0).unwrap()), (1, 0));
 }
 
 #[test]
