@@ -21,6 +21,30 @@ pub struct Args {
 pub enum Command {
     /// Run a RaftCluster's manifest as processes on this machine.
     Local(Local),
+    /// Look after the RaftClusters of a Kubernetes cluster.
+    Run(Operate),
+}
+
+/// `outrigger-operator run`.
+#[derive(ClapArgs, Debug)]
+pub struct Operate {
+    /// The namespace to look after [default: all].
+    #[arg(long, env = "OUTRIGGER_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The sidecar's image where a RaftCluster names none.
+    #[arg(long, env = "OUTRIGGER_SIDECAR_IMAGE", value_name = "IMAGE")]
+    pub sidecar_image: String,
+    /// The DNS domain of the Kubernetes cluster.
+    #[arg(long, env = "OUTRIGGER_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    pub cluster_domain: String,
+    /// The namespace that the operator runs in: its pods may reach the members' peer port.
+    #[arg(
+        long,
+        env = "OUTRIGGER_OPERATOR_NAMESPACE",
+        default_value = "outrigger-system",
+        value_name = "NAMESPACE"
+    )]
+    pub operator_namespace: String,
 }
 
 const EXAMPLES: &str = "\

@@ -5,7 +5,9 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use crate::args::{Args, Command, Form, Local, Target, Verb};
+use crate::args::{Args, Command, Form, Local, Operate, Target, Verb};
+use crate::cluster::build::Settings;
+use crate::controller;
 use crate::local::control::{Request, Response};
 use crate::local::layout::Layout;
 use crate::local::manifest::Manifest;
@@ -15,7 +17,10 @@ use crate::output::{self, Screen};
 
 /// Does what the command line says; what goes wrong is printed on standard error.
 pub async fn execute(args: Args) -> ExitCode {
-    let Command::Local(Local { verb, run: how }) = args.command;
+    let Local { verb, run: how } = match args.command {
+        Command::Local(local) => local,
+        Command::Run(how) => return operate(how).await,
+    };
     let done = match verb {
         Some(verb) => ask(verb).await,
         None => start(how.options(io::stdout().is_terminal())).await.map(|()| ExitCode::SUCCESS),
@@ -26,6 +31,23 @@ pub async fn execute(args: Args) -> ExitCode {
             // A closed standard error leaves nobody to tell.
             output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The operator on Kubernetes; logs JSON on standard error.
+async fn operate(how: Operate) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
+    let subscriber = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr);
+    subscriber.log_internal_errors(false).try_init().ok();
+    let Operate { namespace, sidecar_image, cluster_domain, operator_namespace } = how;
+    let settings = Settings { sidecar_image, cluster_domain, operator_namespace };
+    match controller::run(controller::Options { namespace, settings }).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();
+            ExitCode::FAILURE
         }
     }
 }

@@ -8,6 +8,8 @@ pub mod admin_client;
 pub mod args;
 pub mod cluster;
 pub mod commands;
+pub mod controller;
 pub mod crd;
 pub mod local;
+pub mod members;
 pub mod output;

@@ -17,6 +17,10 @@ pub const STALLED: &str = "Stalled";
 pub const DEGRADED: &str = "Degraded";
 /// Fewer voters answer than a quorum needs.
 pub const QUORUM_LOST: &str = "QuorumLost";
+/// An object of a name that this cluster needs is somebody else's.
+pub const NAME_CONFLICT: &str = "NameConflict";
+/// The API server refuses an object of this cluster's: a typo in the template, a quota, a policy.
+pub const OBJECT_REFUSED: &str = "ObjectRefused";
 /// The spec names something that this way of running does not enforce.
 pub const NOT_ENFORCED: &str = "NotEnforced";
 /// The manifest on disk does not stand; the last good one is followed.

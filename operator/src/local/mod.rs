@@ -8,8 +8,7 @@
 pub mod control;
 pub mod dns;
 pub mod errors;
-pub mod execute;
-mod follow;
+pub mod follow;
 pub mod layout;
 pub mod loopback;
 pub mod manifest;

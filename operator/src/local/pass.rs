@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::execute::{self, Work};
-use super::loopback::CLIENT_PORT;
+use super::loopback::{CLIENT_PORT, PEER_PORT};
 use super::member::State;
 use super::observe;
 use super::record::RecordError;
@@ -20,6 +19,7 @@ use crate::cluster::plan::{Decision, Step, plan};
 use crate::cluster::status::{Context, status, text};
 use crate::crd::RaftClusterStatus;
 use crate::crd::conditions::{self, Verdict};
+use crate::members::{self, Work};
 
 /// Why a step was not carried out. The next pass looks again.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,9 @@ impl Runner {
 
     async fn act(&mut self, step: Step) -> Result<(), PassError> {
         let name = self.manifest.wanted.name.clone();
-        match execute::call(step, &name, self.ground.loopback, &self.clients).await? {
+        let loopback = self.ground.loopback;
+        let at = |pod: Ordinal| loopback.socket(pod, PEER_PORT).to_string();
+        match members::call(step, &name, at, &self.clients).await? {
             Work::Called => Ok(()),
             Work::Ours(step) => self.act_here(step).await,
         }

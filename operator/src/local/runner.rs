@@ -21,7 +21,6 @@ use super::follow;
 use super::loopback::PEER_PORT;
 use super::manifest::{Manifest, Watch};
 use super::member::Supervised;
-use super::observe::{Stuck, Unwell};
 use super::record::Record;
 pub use super::setup::Options;
 use super::setup::{self, Ground};
@@ -31,6 +30,7 @@ use super::volumes::Marks;
 use crate::admin_client::{AdminClients, Deadlines};
 use crate::cluster::ids::Ordinal;
 use crate::cluster::plan::{Decision, Wait};
+use crate::members::{Stuck, Unwell};
 use crate::output::Screen;
 
 /// Between two passes while something is in flight.

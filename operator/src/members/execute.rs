@@ -1,6 +1,7 @@
-//! Carries one step out by calling a member. Steps that change processes or the record are the runner's.
+//! Carries one step out by calling a member. Steps that change pods, volumes or the register are the caller's.
+//!
+//! May import: the client, the plan's steps. Deliberately absent: where members are found.
 
-use super::loopback::{Loopback, PEER_PORT};
 use crate::admin_client::{AdminClients, AdminError};
 use crate::cluster::founding::Permit;
 use crate::cluster::ids::{ClusterName, Ordinal};
@@ -13,7 +14,7 @@ use outrigger_proto::v1;
 pub enum Work {
     /// One call to a member; it is done.
     Called,
-    /// Not a call: the runner's own.
+    /// Not a call: the caller's own.
     Ours(Step),
 }
 
@@ -24,10 +25,9 @@ pub enum Work {
 pub async fn call(
     step: Step,
     name: &ClusterName,
-    loopback: Loopback,
+    at: impl Fn(Ordinal) -> String,
     clients: &AdminClients,
 ) -> Result<Work, AdminError> {
-    let at = |pod: Ordinal| loopback.socket(pod, PEER_PORT).to_string();
     match step {
         Step::Found { pod, permit, roster, seeds } => {
             clients.found(&at(pod), found_request(&permit, &roster, seeds)).await?;

@@ -1,0 +1,67 @@
+//! What can go wrong in a pass, and what it means.
+//!
+//! May import: kube's errors. Deliberately absent: retries; a pass that fails is begun again, later each time.
+
+use crate::admin_client::AdminError;
+use crate::cluster::founding::RegisterError;
+
+/// Why a pass ended early. The next one looks again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PassError {
+    /// The API server refused or did not answer.
+    #[error("{what}")]
+    Api {
+        /// What was being done to which object.
+        what: String,
+        /// The API server's words.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A member refused or did not answer.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The register in the status cannot be read: nothing is decided on it.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// An object of ours cannot be written as JSON.
+    #[error("an object cannot be encoded")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl PassError {
+    /// Whether somebody else changed the object meanwhile: no fault, the next pass decides anew.
+    #[must_use]
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+            }
+            Self::Admin(_) | Self::Register(_) | Self::Encode(_) => false,
+        }
+    }
+}
+
+/// Names what was being done.
+pub(super) trait Doing<T> {
+    /// Adds it to the error.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, PassError>;
+}
+
+impl<T> Doing<T> for Result<T, kube::Error> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, PassError> {
+        self.map_err(|source| PassError::Api { what: what(), source: Box::new(source) })
+    }
+}
+
+/// Why the operator cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// There is no way to reach an API server.
+    #[error("no API server can be reached: run in a pod with a service account, or set KUBECONFIG")]
+    Config(#[source] Box<kube::Error>),
+    /// The resource is not known to the API server.
+    #[error(
+        "the API server does not serve raftclusters.outrigger.dev: apply crds/raftclusters.outrigger.dev.yaml first"
+    )]
+    NoDefinition(#[source] Box<kube::Error>),
+}

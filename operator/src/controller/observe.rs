@@ -1,0 +1,142 @@
+//! Gathers the facts of one cluster: its live objects, and what its members say.
+//!
+//! May import: kube, `members`, `cluster`. Deliberately absent: writing, deciding, and any cache.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod as KubePod};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::errors::{Doing as _, PassError};
+use crate::admin_client::AdminClients;
+use crate::cluster::build::{self, CLUSTER_ANNOTATION, PEER_PORT};
+use crate::cluster::facts::{Answer, Pod};
+use crate::cluster::ids::{ClusterId, ClusterName, Ordinal};
+use crate::members::{Unwell, ask};
+
+/// The label by which the StatefulSet's controller says which template a pod was made from.
+const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// The live objects.
+#[derive(Debug)]
+pub(super) struct Observed {
+    /// The set, if it exists.
+    pub(super) set: Option<StatefulSet>,
+    /// Its pods.
+    pub(super) pods: BTreeMap<Ordinal, KubePod>,
+    /// Its claims.
+    pub(super) claims: BTreeMap<Ordinal, PersistentVolumeClaim>,
+}
+
+/// Reads what belongs to a cluster, from the API server itself.
+pub(super) async fn observe(
+    client: &Client,
+    namespace: &str,
+    name: &ClusterName,
+) -> Result<Observed, PassError> {
+    let selected = ListParams::default().labels(&build::selector(name));
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+    let pods: Api<KubePod> = Api::namespaced(client.clone(), namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let set_name = build::stateful_set_name(name);
+    let set =
+        sets.get_opt(&set_name).await.doing(|| format!("reading StatefulSet {namespace}/{set_name}"))?;
+    let pods = pods.list(&selected).await.doing(|| format!("listing the pods of {namespace}/{name}"))?;
+    let claims =
+        claims.list(&selected).await.doing(|| format!("listing the claims of {namespace}/{name}"))?;
+    let uid = set.as_ref().and_then(|set| set.uid());
+    // A pod that only wears the label is not one of ours.
+    let is_ours = |pod: &KubePod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    Ok(Observed {
+        pods: by_ordinal(pods.items.into_iter().filter(is_ours), |pod| name.ordinal_of(pod)),
+        claims: by_ordinal(claims.items, |claim| {
+            name.ordinal_of(claim.strip_prefix(&build::claim_name(""))?)
+        }),
+        set,
+    })
+}
+
+fn by_ordinal<K: kube::Resource>(
+    items: impl IntoIterator<Item = K>,
+    ordinal: impl Fn(&str) -> Option<Ordinal>,
+) -> BTreeMap<Ordinal, K> {
+    items.into_iter().filter_map(|item| Some((ordinal(item.meta().name.as_deref()?)?, item))).collect()
+}
+
+impl Observed {
+    /// How many pods are asked for; 0 while there is no set.
+    pub(super) fn pods_wanted(&self) -> u8 {
+        let replicas = self.set.as_ref().and_then(|set| set.spec.as_ref()).and_then(|spec| spec.replicas);
+        replicas.and_then(|replicas| u8::try_from(replicas).ok()).unwrap_or(0)
+    }
+
+    /// Where a pod's member is called; `None` while the pod has no address.
+    pub(super) fn address(&self, pod: Ordinal) -> Option<String> {
+        let ip = self.pods.get(&pod)?.status.as_ref()?.pod_ip.as_deref()?;
+        // An IPv6 address is bracketed.
+        Some(if ip.contains(':') { format!("[{ip}]:{PEER_PORT}") } else { format!("{ip}:{PEER_PORT}") })
+    }
+
+    /// The clusters that are written on the claims.
+    pub(super) fn volume_clusters(&self) -> BTreeMap<Ordinal, ClusterId> {
+        let marked = self.claims.iter().filter_map(|(ordinal, claim)| {
+            Some((*ordinal, claim.annotations().get(CLUSTER_ANNOTATION)?.parse().ok()?))
+        });
+        marked.collect()
+    }
+
+    /// Whether a pod was made from another template than the present one. While the set's controller has not seen the
+    /// present one itself, nobody knows.
+    fn is_outdated(&self, pod: &KubePod) -> bool {
+        let Some(set) = &self.set else { return false };
+        let Some(status) = &set.status else { return false };
+        let is_current = status.observed_generation == set.metadata.generation;
+        match (&status.update_revision, pod.labels().get(REVISION_LABEL)) {
+            (Some(wanted), Some(found)) => is_current && wanted != found,
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// Asks every member at once; a silent one costs its deadline, not everybody's.
+    pub(super) async fn ask(
+        &self,
+        name: &ClusterName,
+        clients: &AdminClients,
+        unwell: &mut Unwell,
+    ) -> BTreeMap<Ordinal, Pod> {
+        let asked = self.pods.iter().map(|(ordinal, pod)| async move {
+            let answer = match self.address(*ordinal) {
+                Some(address) => ask(&name.pod(*ordinal), &address, clients).await,
+                None => Answer::Silent(why_no_address(pod)),
+            };
+            (*ordinal, answer, self.is_outdated(pod))
+        });
+        let answers = join_all(asked).await.into_iter();
+        answers
+            .map(|(ordinal, answer, outdated)| {
+                let unhealthy_for = unwell.note(ordinal, &answer);
+                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO })
+            })
+            .collect()
+    }
+}
+
+/// What keeps a pod from having an address: the scheduler's word, or the container's.
+fn why_no_address(pod: &KubePod) -> String {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let waiting =
+        conditions.iter().find(|condition| condition.status == "False" && condition.message.is_some());
+    match waiting {
+        Some(condition) => format!(
+            "the pod has no address yet: {}: {}",
+            condition.type_,
+            condition.message.as_deref().unwrap_or_default()
+        ),
+        None => "the pod has no address yet".to_owned(),
+    }
+}

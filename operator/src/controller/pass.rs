@@ -1,0 +1,234 @@
+//! One pass over one cluster: observe → validate → plan → apply → execute → status.
+//!
+//! May import: every room of the controller. Deliberately absent: when passes happen (`run`).
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Client, Resource as _};
+
+use super::apply::{self, Written};
+use super::errors::{Doing as _, PassError};
+use super::execute::Hands;
+use super::observe::{self, Observed};
+use super::status;
+use crate::admin_client::AdminClients;
+use crate::cluster::build::{self, Blueprint, Settings};
+use crate::cluster::facts::Facts;
+use crate::cluster::founding::Founding;
+use crate::cluster::ids::{ClusterId, Ordinal};
+use crate::cluster::plan::{Decision, Step, Wait, plan};
+use crate::cluster::status::{Context, status as make_status, text};
+use crate::cluster::validate::{Wanted, validate};
+use crate::crd::conditions::{self, Verdict};
+use crate::crd::{RaftCluster, RaftClusterStatus};
+use crate::members::{self, Stuck, Unwell, Work};
+
+/// After a step: what it did is soon to be seen.
+const AFTER_A_STEP: Duration = Duration::from_millis(250);
+/// While something is waited for.
+const WAITING: Duration = Duration::from_secs(1);
+/// While nothing is to be done.
+const AT_REST: Duration = Duration::from_secs(5);
+/// While only a person, or an edit, can change anything.
+const FOR_A_PERSON: Duration = Duration::from_secs(15);
+
+/// What is remembered of one cluster between passes: nothing that a restart of the operator may not forget.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    unwell: Unwell,
+    stuck: Stuck,
+    written: Written,
+}
+
+/// What every pass uses.
+pub(super) struct Tools {
+    pub(super) client: Client,
+    pub(super) members: AdminClients,
+    pub(super) settings: Settings,
+}
+
+/// Does one pass; says when the next one is due. `None`: the cluster is gone.
+pub(super) async fn pass(
+    tools: &Tools,
+    (namespace, name): (&str, &str),
+    memory: &mut Memory,
+) -> Result<Option<Duration>, PassError> {
+    let api: Api<RaftCluster> = Api::namespaced(tools.client.clone(), namespace);
+    let live = api.get_opt(name).await.doing(|| format!("reading RaftCluster {namespace}/{name}"))?;
+    // One that is being deleted takes its children with it, by their owner references.
+    let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
+    let now = Time(Timestamp::now());
+    match validate(&live) {
+        Ok(wanted) => Turn { tools, memory, now: &now, wanted: &wanted }.turn(live).await.map(Some),
+        Err(wrong) => {
+            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+            refuse(tools, live, &wrong.join("; "), &now).await?;
+            Ok(Some(FOR_A_PERSON))
+        }
+    }
+}
+
+/// A spec that cannot be acted on: everything stays as it is.
+async fn refuse(tools: &Tools, live: RaftCluster, wrong: &str, now: &Time) -> Result<(), PassError> {
+    let mut refused = live.status.clone().unwrap_or_default();
+    let generation = live.metadata.generation;
+    refused.observed_generation = generation;
+    let verdicts = [
+        (conditions::STALLED, Verdict::yes("SpecInvalid", wrong)),
+        (conditions::READY, Verdict::no("SpecInvalid", wrong)),
+        (conditions::RECONCILING, Verdict::no("SpecInvalid", wrong)),
+    ];
+    for (kind, verdict) in verdicts {
+        conditions::upsert(&mut refused.conditions, kind, verdict, generation, now);
+    }
+    status::write(&tools.client, live, refused).await.map(drop)
+}
+
+struct Turn<'a> {
+    tools: &'a Tools,
+    memory: &'a mut Memory,
+    now: &'a Time,
+    wanted: &'a Wanted,
+}
+
+impl Turn<'_> {
+    async fn turn(mut self, live: RaftCluster) -> Result<Duration, PassError> {
+        let wanted = self.wanted;
+        let observed = observe::observe(&self.tools.client, &wanted.namespace, &wanted.name).await?;
+        let facts = self.facts(&live, &observed).await?;
+        let decision = plan(&facts);
+        let obstacles =
+            if wanted.paused { Vec::new() } else { self.apply(&live, &facts, facts.pods_wanted).await? };
+        let mut status = self.status(&live, &facts, &decision);
+        let previous = RaftClusterStatus::default();
+        let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
+        status::note_obstacles(&mut status, &obstacles, context);
+        // The intent is written before the act, so that an operator that dies in between says what it was about.
+        let live = status::write(&self.tools.client, live, status).await?;
+        if wanted.paused {
+            return Ok(AT_REST);
+        }
+        let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
+        hands.mark_claims(&facts).await?;
+        match decision {
+            Decision::Settled => Ok(if obstacles.is_empty() { AT_REST } else { FOR_A_PERSON }),
+            Decision::Wait(wait) => Ok(if wait.needs_a_person() { FOR_A_PERSON } else { pause(&wait) }),
+            Decision::Act(step) => {
+                tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
+                self.act(step, live, &facts, &hands).await?;
+                Ok(AFTER_A_STEP)
+            }
+        }
+    }
+
+    async fn facts(&mut self, live: &RaftCluster, observed: &Observed) -> Result<Facts, PassError> {
+        let wanted = self.wanted;
+        let founding = match &live.status {
+            Some(status) => Founding::from_status(&status.founding)?,
+            None => Founding::None,
+        };
+        let pods = observed.ask(&wanted.name, &self.tools.members, &mut self.memory.unwell).await;
+        let mut facts = Facts {
+            name: wanted.name.clone(),
+            replicas: wanted.replicas,
+            paused: wanted.paused,
+            repair: wanted.repair,
+            restart_outdated: wanted.restart_outdated,
+            founding,
+            pods_wanted: observed.pods_wanted(),
+            pods,
+            volume_clusters: observed.volume_clusters(),
+            fresh_cluster: mint(),
+        };
+        self.memory.stuck.note(&mut facts, tokio::time::Instant::now());
+        Ok(facts)
+    }
+
+    /// Writes the children that differ. The set is made with the first step that asks for pods, never before.
+    async fn apply(
+        &mut self,
+        live: &RaftCluster,
+        facts: &Facts,
+        pods: u8,
+    ) -> Result<Vec<apply::Obstacle>, PassError> {
+        let wanted = self.wanted;
+        let owner = live.controller_owner_ref(&()).unwrap_or_default();
+        let blueprint = Blueprint {
+            wanted,
+            spec: &live.spec,
+            owner: &owner,
+            pods,
+            quorum: quorum(facts),
+            settings: &self.tools.settings,
+        };
+        let children = build::children(blueprint);
+        let place = (wanted.namespace.as_str(), &wanted.name);
+        let with_set = pods > 0;
+        apply::apply(&self.tools.client, place, &owner.uid, &children, (with_set, &mut self.memory.written))
+            .await
+    }
+
+    fn status(&self, live: &RaftCluster, facts: &Facts, decision: &Decision) -> RaftClusterStatus {
+        let previous = live.status.clone().unwrap_or_default();
+        let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
+        let mut made = make_status(facts, decision, context);
+        made.selector = Some(build::selector(&facts.name));
+        if made.provisioned_storage.is_none() && facts.pods_wanted > 0 {
+            made.provisioned_storage = Some(self.wanted.storage_size.clone());
+        }
+        made
+    }
+
+    async fn act(
+        &mut self,
+        step: Step,
+        live: RaftCluster,
+        facts: &Facts,
+        hands: &Hands<'_>,
+    ) -> Result<(), PassError> {
+        // A member without an address is not called: nobody listens at this one.
+        let at = |pod: Ordinal| hands.observed.address(pod).unwrap_or_else(|| "0.0.0.0:0".to_owned());
+        match members::call(step, &facts.name, at, &self.tools.members).await? {
+            Work::Called => Ok(()),
+            Work::Ours(Step::SetPods { to, .. }) => self.apply(&live, facts, to).await.map(drop),
+            Work::Ours(Step::WriteFounding { next, .. }) => {
+                status::write_founding(&self.tools.client, live, &next).await.map(drop)
+            }
+            Work::Ours(Step::ReplaceVolume { pod }) => hands.replace_volume(pod).await,
+            Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await,
+            // Calls to members were made before.
+            Work::Ours(
+                Step::Found { .. }
+                | Step::Form { .. }
+                | Step::Abandon { .. }
+                | Step::Admit { .. }
+                | Step::Transfer { .. },
+            ) => Ok(()),
+        }
+    }
+}
+
+/// How many voters a write needs; `None` while there is at most one, or nobody to say.
+fn quorum(facts: &Facts) -> Option<u8> {
+    let (_, leader) = facts.leader_of(facts.founding.cluster()?)?;
+    let configuration = &leader.configuration;
+    let voters = configuration.voters.len().max(configuration.voters_outgoing.len());
+    let quorum = u8::try_from(voters / 2 + 1).ok()?;
+    (voters > 1).then_some(quorum)
+}
+
+fn pause(wait: &Wait) -> Duration {
+    let is_slow = matches!(wait, Wait::MembersUnwell { .. } | Wait::RepairLater { .. });
+    if is_slow { AT_REST } else { WAITING }
+}
+
+/// A fresh cluster id.
+fn mint() -> ClusterId {
+    loop {
+        if let Some(cluster) = ClusterId::from_wire(rand::random()) {
+            return cluster;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The operator's loop: watches say when to look, one pass at a time a cluster, later and later after failures.
+//!
+//! May import: kube's runtime, `pass`. Deliberately absent: decisions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::sync::Mutex;
+
+use super::errors::{ControllerError, PassError};
+use super::pass::{Memory, Tools, pass};
+use crate::admin_client::AdminClients;
+use crate::cluster::build::Settings;
+use crate::crd::RaftCluster;
+
+/// Clusters that are looked at at once.
+const CONCURRENCY: u16 = 16;
+/// The first wait after a failure, and the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The namespace to look after; all when absent.
+    pub namespace: Option<String>,
+    /// What children are made with.
+    pub settings: Settings,
+}
+
+/// What is kept of one cluster.
+#[derive(Debug, Default)]
+struct Kept {
+    memory: Memory,
+    failures: u32,
+}
+
+struct Shared {
+    tools: Tools,
+    kept: Mutex<HashMap<(String, String), Arc<Mutex<Kept>>>>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// There is no API server, or it does not know the resource.
+pub async fn run(options: Options) -> Result<(), ControllerError> {
+    let client = Client::try_default().await.map_err(|error| ControllerError::Config(Box::new(error)))?;
+    let all: Api<RaftCluster> = api(&client, options.namespace.as_deref());
+    all.list(&kube::api::ListParams::default().limit(1))
+        .await
+        .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
+    // One object that does not parse must not hide the others.
+    let clusters: Api<DeserializeGuard<RaftCluster>> = api(&client, options.namespace.as_deref());
+    let sets: Api<StatefulSet> = api(&client, options.namespace.as_deref());
+    let tools = Tools { client, members: AdminClients::default(), settings: options.settings };
+    let shared = Arc::new(Shared { tools, kept: Mutex::default() });
+    tracing::info!("watching RaftClusters");
+    Controller::new(clusters, watcher::Config::default())
+        .owns(sets, watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(Duration::from_millis(100)))
+        .shutdown_on_signal()
+        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), shared)
+        .for_each(|outcome| async move {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "the watch was interrupted");
+            }
+        })
+        .await;
+    Ok(())
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+async fn reconcile(
+    cluster: Arc<DeserializeGuard<RaftCluster>>,
+    shared: Arc<Shared>,
+) -> Result<Action, PassError> {
+    let meta = kube::Resource::meta(&*cluster);
+    let (namespace, name) =
+        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    if let Err(invalid) = &cluster.0 {
+        tracing::error!(namespace, name, error = %invalid.error, "this RaftCluster cannot be read and is left alone");
+        return Ok(Action::await_change());
+    }
+    let key = (namespace.clone(), name.clone());
+    let kept = Arc::clone(shared.kept.lock().await.entry(key.clone()).or_default());
+    let mut kept = kept.lock().await;
+    match pass(&shared.tools, (&namespace, &name), &mut kept.memory).await {
+        Ok(Some(again)) => {
+            kept.failures = 0;
+            Ok(Action::requeue(again))
+        }
+        Ok(None) => {
+            shared.kept.lock().await.remove(&key);
+            Ok(Action::await_change())
+        }
+        // Somebody else wrote meanwhile: no fault.
+        Err(error) if error.is_conflict() => Ok(Action::requeue(FIRST_BACKOFF)),
+        Err(error) => {
+            let wait = backoff(kept.failures);
+            kept.failures = kept.failures.saturating_add(1);
+            let said = crate::local::runner::chain(&error);
+            tracing::warn!(namespace, name, error = said, again_in = ?wait, "the pass failed");
+            Ok(Action::requeue(wait))
+        }
+    }
+}
+
+/// Twice as long after each failure.
+fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(LONGEST_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_met_later_and_later_and_never_too_late() {
+        let waits: Vec<u128> = (0..9).map(|failures| backoff(failures).as_millis()).collect();
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(backoff(u32::MAX), LONGEST_BACKOFF);
+    }
+}

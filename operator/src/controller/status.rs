@@ -1,0 +1,97 @@
+//! Writes the status: compared and set, and only when it says something new.
+//!
+//! The register stands in it, so every write names the version that was read: of two operators that both believe to lead, one
+//! is refused. May import: kube, the resource. Deliberately absent: what the status says (`cluster::status`).
+
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::apply::{MANAGER, Obstacle};
+use super::errors::{Doing as _, PassError};
+use crate::cluster::founding::Founding;
+use crate::crd::conditions::{self, Verdict};
+use crate::crd::{RaftCluster, RaftClusterStatus};
+
+/// Writes the status of `live` unless it stands there already; gives the object as it stands then.
+pub(super) async fn write(
+    client: &Client,
+    live: RaftCluster,
+    status: RaftClusterStatus,
+) -> Result<RaftCluster, PassError> {
+    if live.status.as_ref() == Some(&status) {
+        return Ok(live);
+    }
+    let (namespace, name) = (live.namespace().unwrap_or_default(), live.name_any());
+    let api: Api<RaftCluster> = Api::namespaced(client.clone(), &namespace);
+    let how = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let new = RaftCluster { status: Some(status), ..live };
+    let written = api.replace_status(&name, &how, &new).await;
+    written.doing(|| format!("writing the status of RaftCluster {namespace}/{name}"))
+}
+
+/// Writes another state of the register, as a step of its own.
+pub(super) async fn write_founding(
+    client: &Client,
+    live: RaftCluster,
+    next: &Founding,
+) -> Result<RaftCluster, PassError> {
+    let mut status = live.status.clone().unwrap_or_default();
+    status.founding = next.to_status();
+    if let Founding::Latched(cluster) = next {
+        status.cluster_id = Some(cluster.to_string());
+    }
+    write(client, live, status).await
+}
+
+/// Says in the conditions what stands in the way of objects; what no longer does is taken out.
+pub(super) fn note_obstacles(
+    status: &mut RaftClusterStatus,
+    obstacles: &[Obstacle],
+    context: crate::cluster::status::Context<'_>,
+) {
+    let conflicts: Vec<&str> = obstacles.iter().filter_map(Obstacle::conflict).collect();
+    let refusals: Vec<&str> = obstacles.iter().filter_map(Obstacle::refusal).collect();
+    let conflict = (!conflicts.is_empty()).then(|| {
+        let message = format!(
+            "{} is not this RaftCluster's and is not touched: rename or delete it, or give the RaftCluster another name",
+            conflicts.join(", ")
+        );
+        Verdict::yes("NameTaken", message)
+    });
+    let refused = (!refusals.is_empty()).then(|| Verdict::yes("Refused", refusals.join("; ")));
+    for (kind, verdict) in [(conditions::NAME_CONFLICT, conflict), (conditions::OBJECT_REFUSED, refused)] {
+        match verdict {
+            Some(verdict) => {
+                let stalled = Verdict::yes(verdict.reason, verdict.message.clone());
+                let mut say = |kind: &str, verdict: Verdict| {
+                    conditions::upsert(
+                        &mut status.conditions,
+                        kind,
+                        verdict,
+                        context.generation,
+                        context.now,
+                    );
+                };
+                say(kind, verdict);
+                say(conditions::STALLED, stalled);
+            }
+            None => conditions::remove(&mut status.conditions, kind),
+        }
+    }
+}
+
+impl Obstacle {
+    fn conflict(&self) -> Option<&str> {
+        match self {
+            Self::NameConflict(what) => Some(what),
+            Self::Refused(_) => None,
+        }
+    }
+
+    fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Refused(what) => Some(what),
+            Self::NameConflict(_) => None,
+        }
+    }
+}
