@@ -1,9 +1,10 @@
-//! Writes `crds/raftclusters.outrigger.dev.yaml` from the Rust types, or checks that the file is what they say.
+//! Writes `crds/raftclusters.outrigger.dev.yaml`, and the chart's copy of it, from the Rust types, or checks that the files
+//! are what they say.
 //!
-//! The file is generated, so that the schema that users install and the types that the operator reads cannot drift apart.
+//! They are generated, so that the schema that users install and the types that the operator reads cannot drift apart.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -13,13 +14,13 @@ use clap::Parser;
 #[derive(Parser, Debug)]
 #[command(
     version,
-    after_help = "Examples:\n  crdgen            writes crds/raftclusters.outrigger.dev.yaml\n  crdgen --check    fails when the file is not what the types say\n  crdgen --out -    writes to standard output"
+    after_help = "Examples:\n  crdgen            writes crds/raftclusters.outrigger.dev.yaml and the chart's copy\n  crdgen --check    fails when a file is not what the types say\n  crdgen --out -    writes to standard output"
 )]
 struct Args {
-    /// Where the file stands; `-` is standard output.
-    #[arg(long, default_value = "crds/raftclusters.outrigger.dev.yaml")]
-    out: PathBuf,
-    /// Change nothing; exit 1 when the file differs.
+    /// Where a file stands; `-` is standard output. May be given several times.
+    #[arg(long, default_values = ["crds/raftclusters.outrigger.dev.yaml", "charts/outrigger/files/raftclusters.outrigger.dev.yaml"])]
+    out: Vec<PathBuf>,
+    /// Change nothing; exit 1 when a file differs.
     #[arg(long)]
     check: bool,
 }
@@ -37,16 +38,20 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let yaml = outrigger_operator::crd::schema::definition_yaml().context("serializing the definition")?;
-    if args.out.as_os_str() == "-" {
+    args.out.iter().try_for_each(|out| one(out, &yaml, args.check))
+}
+
+fn one(out: &Path, yaml: &str, check: bool) -> anyhow::Result<()> {
+    if out.as_os_str() == "-" {
         return std::io::stdout().write_all(yaml.as_bytes()).context("writing to standard output");
     }
-    let path = args.out.display();
-    if args.check {
-        let found = std::fs::read_to_string(&args.out).with_context(|| format!("reading {path}"))?;
-        if found != yaml {
-            bail!("{path} is not what the types say: run `make generate` and commit the result");
-        }
-        return Ok(());
+    let path = out.display();
+    if !check {
+        return std::fs::write(out, yaml).with_context(|| format!("writing {path}"));
     }
-    std::fs::write(&args.out, yaml).with_context(|| format!("writing {path}"))
+    let found = std::fs::read_to_string(out).with_context(|| format!("reading {path}"))?;
+    if found != yaml {
+        bail!("{path} is not what the types say: run `make generate` and commit the result");
+    }
+    Ok(())
 }
