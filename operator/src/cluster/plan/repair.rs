@@ -36,9 +36,8 @@ fn decide(live: &Live<'_>, ordinal: Ordinal, report: &Report) -> Decision {
         return Decision::Wait(Wait::RepairRefused { pod, fault, answering, needed });
     }
     let unhealthy_for = live.facts.pods.get(&ordinal).map(|pod| pod.unhealthy_for).unwrap_or_default();
-    let remaining = after.saturating_sub(unhealthy_for);
-    if !remaining.is_zero() {
-        return Decision::Wait(Wait::RepairLater { pod, fault, remaining });
+    if unhealthy_for < after {
+        return Decision::Wait(Wait::RepairLater { pod, fault, after });
     }
     match live.not_durable() {
         Some(wait) => Decision::Wait(wait),

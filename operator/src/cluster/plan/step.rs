@@ -238,14 +238,14 @@ pub enum Wait {
         pods: Vec<String>,
     },
     /// A faulted member is replaced later.
-    #[error("{pod} halted: {fault}; its volume is replaced in {} s (spec.repair.unhealthyAfter)", remaining.as_secs())]
+    #[error("{pod} halted: {fault}; its volume is replaced once it has been so for {} s (spec.repair.unhealthyAfter)", after.as_secs())]
     RepairLater {
         /// The pod.
         pod: String,
         /// The fault.
         fault: String,
-        /// How long it is given.
-        remaining: Duration,
+        /// How long it is given: not what is left of that, for a status that counts would be written each second.
+        after: Duration,
     },
     /// A faulted member is a person's to replace.
     #[error("{pod} halted: {fault}; spec.repair.policy is Manual: replace its volume by hand")]
