@@ -186,7 +186,7 @@ pub struct ResourceLimits {
     /// For example `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isInteger() && quantity(self).sign() >= 0")
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isInteger() && quantity(self).compareTo(quantity('0')) >= 0")
         .message("must be a whole number of bytes, such as 1Gi or 512Mi")
         .reason(Reason::FieldValueInvalid))]
     pub memory: Option<String>,
@@ -277,7 +277,7 @@ pub struct StorageSpec {
     /// The volume's size; it may grow later, never shrink.
     #[serde(default = "default_storage_size")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isInteger() && quantity(self).sign() > 0 && quantity(self).compareTo(quantity('64Ti')) <= 0")
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isInteger() && quantity(self).compareTo(quantity('0')) > 0 && quantity(self).compareTo(quantity('64Ti')) <= 0")
         .message("must be a whole number of bytes of at most 64Ti, such as 4Gi")
         .reason(Reason::FieldValueInvalid))]
     pub size: String,
