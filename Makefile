@@ -25,7 +25,6 @@ cluster-up: ## Bring up a real three-node Kubernetes for the tests, building it 
 	@bash tests/cluster/clusterctl.sh up
 
 cluster-down: ## End that Kubernetes, also after a crash: no process, mount, namespace or cgroup stays
-	@bash tests/cluster/build.sh clusterctl
 	@bash tests/cluster/clusterctl.sh down
 
 cluster-status: ## Its nodes, the health of its components, where the logs are

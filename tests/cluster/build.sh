@@ -8,8 +8,10 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-export OUTRIGGER_CACHE=${OUTRIGGER_CACHE:-$root/.cache}
-cache=$OUTRIGGER_CACHE
+cache=${OUTRIGGER_CACHE:-$root/.cache}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+export OUTRIGGER_CACHE=$cache
 export CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false"
 
 die() { echo "tests/cluster: $*" >&2; exit 1; }
@@ -83,7 +85,7 @@ containerd() {
 }
 
 coredns() {
-    build modules/coredns "coredns-$(version_of coredns)" "" github.com/coredns/coredns=coredns
+    build modules/coredns "coredns-$(version_of coredns)" "" .=coredns
 }
 
 helm() {

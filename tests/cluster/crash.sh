@@ -62,5 +62,10 @@ killed 0.03 down
 verb up
 verb status
 echo "up mends what a killed down left, and all is well"
+
+bash "$here/images/build.sh" busybox "$cache/busybox-1/busybox.tar"
+"$here/load-image" "$cache/busybox-1/busybox.tar" >/dev/null
+"$cache/cluster/bin/kubectl" apply -f "$here/smoke.yaml" >/dev/null
+"$cache/cluster/bin/kubectl" -n smoke rollout status statefulset/smoke --timeout=60s >/dev/null
 verb down
-unchanged "down of a whole cluster"
+unchanged "down of a whole cluster with pods and volumes"

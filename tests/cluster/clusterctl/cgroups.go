@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,9 +19,8 @@ type hierarchy struct {
 	names string // the mount's options, which name a version 1 tree's controllers
 }
 
-// hierarchies are the trees that containers are put into. On a machine with both versions the empty version 2 tree is
-// none of them: no controller lives there.
-func hierarchies() ([]hierarchy, error) {
+// everyHierarchy is each mounted tree, those of version 1 first.
+func everyHierarchy() ([]hierarchy, error) {
 	text, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return nil, err
@@ -35,13 +35,23 @@ func hierarchies() ([]hierarchy, error) {
 			v2 = append(v2, hierarchy{mount: fields[1], v2: true})
 		}
 	}
-	if len(v1) > 0 {
-		return v1, nil
+	return append(v1, v2...), nil
+}
+
+// hierarchies are the trees that containers are put into. On a machine with both versions the tree of version 2 has no
+// controllers and is none of them, although runc leaves a folder there as well: whoever cleans up looks at every tree.
+func hierarchies() ([]hierarchy, error) {
+	all, err := everyHierarchy()
+	if err != nil {
+		return nil, err
 	}
-	if len(v2) == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("no cgroup tree is mounted: containers need one below /sys/fs/cgroup")
 	}
-	return v2, nil
+	if all[0].v2 {
+		return all, nil
+	}
+	return slices.DeleteFunc(all, func(tree hierarchy) bool { return tree.v2 }), nil
 }
 
 // tracked is the tree whose cgroups tell the cluster's processes from all others: that of `pids`, which every kernel
@@ -149,9 +159,13 @@ func killGroup(relative string) error {
 		return err
 	}
 	group := filepath.Join(tree.mount, relative)
+	killed := map[int]uint64{} // process numbers, with the start times that tell them from later ones
 	err = poll(20*time.Second, "the end of all processes in "+group, func() bool {
 		pids := members(group)
 		for _, pid := range pids {
+			if _, started, err := processState(pid); err == nil {
+				killed[pid] = started
+			}
 			killMember(pid, relative)
 		}
 		return len(pids) == 0
@@ -159,7 +173,22 @@ func killGroup(relative string) error {
 	if err != nil {
 		return fmt.Errorf("%w: still there are %v", err, members(group))
 	}
+	awaitGone(killed)
 	return nil
+}
+
+// awaitGone waits until killed processes are gone from the process table as well. A process leaves its cgroup when it
+// begins to end, and holds its namespaces for a moment longer. Whoever inherited it may never collect it: such a zombie
+// holds nothing but its number, so it is not waited for without end.
+func awaitGone(killed map[int]uint64) {
+	_ = poll(3*time.Second, "the end of killed processes", func() bool {
+		for pid, then := range killed {
+			if _, started, err := processState(pid); err == nil && started == then {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // killMember kills a process if it is still in the cgroup or below it. The handle is taken before the check: a number
@@ -181,7 +210,7 @@ func killMember(pid int, relative string) {
 
 // removeGroups removes the cluster's cgroups from every tree, the innermost first. They must be empty of processes.
 func (c cluster) removeGroups() error {
-	trees, err := hierarchies()
+	trees, err := everyHierarchy()
 	if err != nil {
 		return err
 	}

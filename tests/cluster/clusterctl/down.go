@@ -83,7 +83,7 @@ func (c cluster) leftovers() error {
 			found = append(found, "the mount "+line)
 		}
 	}
-	trees, err := hierarchies()
+	trees, err := everyHierarchy()
 	if err != nil {
 		return err
 	}

@@ -128,17 +128,28 @@ func (p process) digest() (string, error) {
 
 // startTime reads when a process started, in clock ticks since boot. A zombie counts as ended.
 func startTime(pid int) (uint64, error) {
+	state, started, err := processState(pid)
+	if err == nil && state == "Z" {
+		return 0, errEnded
+	}
+	return started, err
+}
+
+var errEnded = errors.New("the process has ended")
+
+// processState reads a process's state letter and start time, also those of a zombie.
+func processState(pid int) (string, uint64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return "", 0, errEnded
 	}
 	// The second field is the name in parentheses, which may itself hold spaces and parentheses.
-	_, rest, found := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
-	fields := strings.Fields(rest)
-	if !found || len(fields) < 20 || fields[0] == "Z" {
-		return 0, errors.New("ended")
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(fields) < 20 {
+		return "", 0, errEnded
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	started, err := strconv.ParseUint(fields[19], 10, 64)
+	return fields[0], started, err
 }
 
 // end kills one recorded process, if it still is the one that was recorded.
