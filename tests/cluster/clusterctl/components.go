@@ -71,7 +71,9 @@ func (c cluster) controllers() []component {
 				"--cluster-signing-key-file=" + c.key("ca"),
 				// A lost node shows after four missed reports (the kubelets' configuration), not after 50 s.
 				"--node-monitor-grace-period=16s",
-				"--node-monitor-period=2s"},
+				"--node-monitor-period=2s",
+				// Its own brake of 20 requests a second is what a new cluster waits longest for.
+				"--kube-api-qps=200", "--kube-api-burst=400"},
 			config("kube-controller-manager")...)}},
 		{health: "https://127.0.0.1:10259/healthz", process: process{name: "kube-scheduler", within: control, args: append(
 			[]string{c.built("kubernetes", "kube-scheduler")}, config("kube-scheduler")...)}},

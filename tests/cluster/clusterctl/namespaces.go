@@ -39,10 +39,12 @@ func (c cluster) holders() []process {
 	return all
 }
 
-// held tells whether all holders live. If one does not, what stood in its namespaces is lost.
+// held tells whether all holders live, and hold what this program would have them hold. If one does not, what stood in
+// its namespaces is lost.
 func (c cluster) held() bool {
 	for _, h := range c.holders() {
-		if _, alive := c.running(h.name); !alive {
+		digest, err := h.digest()
+		if r, alive := c.running(h.name); err != nil || !alive || r.Digest != digest {
 			return false
 		}
 	}
@@ -52,7 +54,7 @@ func (c cluster) held() bool {
 // hold starts the holders and waits until each has its namespaces and they theirs mounts.
 func (c cluster) hold() error {
 	for _, h := range c.holders() {
-		if _, err := c.start(h); err != nil {
+		if err := c.start(h); err != nil {
 			return err
 		}
 		err := poll(10*time.Second, "the namespaces of "+h.name+" (see "+c.logFile(h.name)+")", func() bool {

@@ -19,7 +19,6 @@ type process struct {
 	name   string   // "kubelet.node-1": names its log, its record and its cgroup
 	within string   // the holder whose network it lives in; "" for a holder itself
 	args   []string // the program and its arguments
-	env    []string // more than the few variables that every one gets
 	files  []string // its configuration: a change of one starts it anew
 }
 
@@ -44,31 +43,31 @@ func (c cluster) running(name string) (record, bool) {
 	return r, err == nil && started == r.StartTime
 }
 
-// start starts a process unless it runs already as it should. It reports whether it did.
+// start starts a process unless it runs already as it should.
 //
 // The process puts itself into its cgroup before it becomes the program, so that from its first moment `down` finds it
 // and all its children there, whether or not this program lived long enough to write its number down.
-func (c cluster) start(p process) (bool, error) {
+func (c cluster) start(p process) error {
 	digest, err := p.digest()
 	if err != nil {
-		return false, fmt.Errorf("cannot read the configuration of %s: %w", p.name, err)
+		return fmt.Errorf("cannot read the configuration of %s: %w", p.name, err)
 	}
 	if r, alive := c.running(p.name); alive && r.Digest == digest {
-		return false, nil
+		return nil
 	}
 	// An outdated one, or one whose starter was killed before it wrote the number down.
 	if err := killGroup(c.systemGroup(p.name)); err != nil {
-		return false, fmt.Errorf("cannot end the former %s: %w", p.name, err)
+		return fmt.Errorf("cannot end the former %s: %w", p.name, err)
 	}
 	pid, err := c.spawn(p)
 	if err != nil {
-		return false, fmt.Errorf("cannot start %s: %w", p.name, err)
+		return fmt.Errorf("cannot start %s: %w", p.name, err)
 	}
 	started, err := startTime(pid)
 	if err != nil {
-		return false, fmt.Errorf("%s ended at once: see %s", p.name, c.logFile(p.name))
+		return fmt.Errorf("%s ended at once: see %s", p.name, c.logFile(p.name))
 	}
-	return true, writeJSON(c.recordFile(p.name), record{PID: pid, StartTime: started, Digest: digest})
+	return writeJSON(c.recordFile(p.name), record{PID: pid, StartTime: started, Digest: digest})
 }
 
 // spawn runs the program detached, with its output in its log, in its cgroup and its namespaces.
@@ -97,7 +96,7 @@ func (c cluster) spawn(p process) (int, error) {
 	command.Dir = "/"
 	command.Stdout, command.Stderr = log, log
 	// Nothing of the caller's environment: a proxy or a KUBECONFIG of theirs is not meant for the cluster.
-	command.Env = append([]string{"PATH=" + c.componentPath(), "HOME=" + c.dir}, p.env...)
+	command.Env = []string{"PATH=" + c.componentPath(), "HOME=" + c.dir}
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
 		return 0, err
@@ -115,7 +114,7 @@ func (c cluster) componentPath() string {
 
 func (p process) digest() (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q %q\n", p.args, p.env)
+	fmt.Fprintf(sum, "%q\n", p.args)
 	for _, file := range p.files {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -44,7 +44,8 @@ func up(ctx context.Context, c cluster) error {
 func (c cluster) stages() []stage {
 	return []stage{
 		{"certificates and configuration", func(context.Context) error { return c.prepare() }},
-		{"namespaces and network", func(context.Context) error { return errors.Join(c.hold(), c.makeNetwork()) }},
+		{"namespaces", func(context.Context) error { return c.hold() }},
+		{"network", func(context.Context) error { return c.makeNetwork() }},
 		{"data store, container runtimes", c.startFoundation},
 		{"API server", func(ctx context.Context) error { return c.startWell(ctx, c.apiServer()) }},
 		{"sandbox image", c.loadPause},
@@ -87,7 +88,7 @@ func (c cluster) prepare() error {
 // startFoundation starts what needs nothing else. The runtimes come up while the API server does.
 func (c cluster) startFoundation(ctx context.Context) error {
 	for _, n := range nodes() {
-		if _, err := c.start(c.runtime(n).process); err != nil {
+		if err := c.start(c.runtime(n).process); err != nil {
 			return err
 		}
 	}
@@ -109,7 +110,7 @@ func (c cluster) startRest(ctx context.Context) error {
 // startWell starts components and waits until each says that it is well.
 func (c cluster) startWell(ctx context.Context, all ...component) error {
 	for _, p := range all {
-		if _, err := c.start(p.process); err != nil {
+		if err := c.start(p.process); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,6 @@
 // Command coredns is the real CoreDNS at the version pinned in go.mod, with the plugins that the cluster's Corefile names.
 //
-// Its own main brings every plugin along, and with them the clients of three clouds: twice the time to build.
+// Its own main brings every plugin along, and with them the clients of three clouds: 1,409 packages to compile, not 797.
 package main
 
 import (
