@@ -5,10 +5,10 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CACHE := $(CURDIR)/.cache
 
-.PHONY: help deps build test demo bench verify fix generate etcd
+.PHONY: help deps build test demo bench verify fix generate etcd cluster-up cluster-down cluster-status
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 deps: ## Install what the build and the tests need from Debian's packages (as root)
 	@bash tests/deps.sh
@@ -18,6 +18,17 @@ build: deps ## Build the release binaries: outrigger, outrigger-operator
 
 etcd: deps ## Build the real etcd and etcdctl 3.7.3 for the tests and the benchmark (needs Go)
 	@bash tests/etcd/build.sh
+
+cluster-up: ## Bring up a real three-node Kubernetes for the tests, building it when needed (as root; docs/testing.md)
+	@bash tests/deps.sh cluster
+	@bash tests/cluster/build.sh
+	@bash tests/cluster/clusterctl.sh up
+
+cluster-down: ## End that Kubernetes, also after a crash: no process, mount, namespace or cgroup stays
+	@bash tests/cluster/clusterctl.sh down
+
+cluster-status: ## Its nodes, the health of its components, where the logs are
+	@bash tests/cluster/clusterctl.sh status
 
 test: build etcd ## Run all tests: unit, property, real processes, the real etcdctl
 	$(CARGO) test --workspace --exclude outrigger-tests --locked

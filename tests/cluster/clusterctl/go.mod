@@ -1,0 +1,3 @@
+module outrigger.dev/tests/cluster/clusterctl
+
+go 1.26.0
