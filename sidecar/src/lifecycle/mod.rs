@@ -170,9 +170,17 @@ impl Lifecycle {
 
     /// Gives up a cluster for ever. A disk that was its own is empty under a new id then; its log must be closed.
     fn abandon(&self, cluster: ClusterId) -> Result<(), LifecycleRefusal> {
-        let mut dir = self.dir();
-        let was_ours = dir.identity().cluster == Some(cluster);
-        dir.abandon(cluster, MemberId(draw())).map_err(refusal)?;
+        let was_ours = self.identity().cluster == Some(cluster);
+        self.dir().abandon(cluster, MemberId(draw())).map_err(refusal)?;
+        // Before the caller hears of it: whoever asks next must see it.
+        let fresh = standing_of(&self.identity(), self.boot_nonce);
+        self.standing.send_modify(|last| {
+            if was_ours {
+                *last = fresh;
+            } else {
+                last.abandoned = fresh.abandoned;
+            }
+        });
         tracing::warn!(cluster = format!("{:016x}", cluster.0), was_ours, "cluster abandoned");
         Ok(())
     }
