@@ -109,6 +109,10 @@ impl Observed {
         unwell: &mut Unwell,
     ) -> BTreeMap<Ordinal, Pod> {
         let asked = self.pods.iter().map(|(ordinal, pod)| async move {
+            if pod.metadata.deletion_timestamp.is_some() {
+                // It still answers, but what it says will not be true for long; and it is being restarted already.
+                return (*ordinal, Answer::Silent("the pod is being deleted".to_owned()), false);
+            }
             let answer = match self.address(*ordinal) {
                 Some(address) => ask(&name.pod(*ordinal), &address, clients).await,
                 None => Answer::Silent(why_no_address(pod)),
