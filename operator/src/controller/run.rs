@@ -42,9 +42,12 @@ struct Kept {
     failures: u32,
 }
 
+/// Namespace and name.
+type Key = (String, String);
+
 struct Shared {
     tools: Tools,
-    kept: Mutex<HashMap<(String, String), Arc<Mutex<Kept>>>>,
+    kept: Mutex<HashMap<Key, Arc<Mutex<Kept>>>>,
 }
 
 /// Runs until SIGTERM or SIGINT.
