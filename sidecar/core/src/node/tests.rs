@@ -667,6 +667,24 @@ fn a_drained_member_hands_over_and_never_campaigns_again() {
 }
 
 #[test]
+fn a_drained_member_does_not_believe_in_a_silent_leader_for_ever() {
+    let mut cluster = Cluster::formed(&["a", "b", "c"]);
+    for id in [2, 3] {
+        cluster.event(MemberId(id), Event::Drain);
+    }
+    cluster.settle();
+    cluster.members.get_mut(&MemberId(1)).unwrap().down = true;
+    cluster.until("nobody leads", |c| (2..=3).all(|id| c.members[&MemberId(id)].node.leader().is_none()));
+    cluster.tick();
+    assert!(cluster.members[&MemberId(2)].node.status().leaderless_ticks > 0);
+    assert_eq!(cluster.read(2), Err(Refusal::NoLeader), "told at once, not after the deadline");
+    // It comes back, and they follow it again.
+    cluster.members.get_mut(&MemberId(1)).unwrap().down = false;
+    cluster.until("followed again", |c| (2..=3).all(|id| c.members[&MemberId(id)].node.leader().is_some()));
+    assert!(cluster.put(2, "on").is_ok());
+}
+
+#[test]
 fn a_leader_goes_on_serving_when_all_drain() {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     let leader = cluster.leader().unwrap();

@@ -32,10 +32,15 @@ fn damage(items: &[Item]) -> Vec<DamageItem> {
 }
 
 fn log() -> SimFs {
+    log_of(100)
+}
+
+/// Five frames, each of one block, each with two entries of so many bytes.
+fn log_of(bytes: usize) -> SimFs {
     let fs = SimFs::new();
     let mut opened = open(&fs).unwrap();
     for number in 1..6 {
-        opened.writer.append(&[batch(number, number * 2 - 1..number * 2 + 1, 1, 100)]).unwrap();
+        opened.writer.append(&[batch(number, number * 2 - 1..number * 2 + 1, 1, bytes)]).unwrap();
     }
     fs
 }
@@ -65,15 +70,17 @@ fn damage_is_shown_with_what_follows_it() {
 
 #[test]
 fn remains_behind_a_seal_are_shown_as_such() {
-    let fs = log();
-    let last = FIRST_FRAME_OFFSET + 4 * BLOCK_BYTES;
-    fs.patch(&segment_path(1), |bytes| bytes[last as usize + 50] ^= 1);
+    let fs = log_of(1000);
+    // The last frame's second sector never arrived.
+    let at = FIRST_FRAME_OFFSET as usize + 4 * BLOCK_BYTES as usize + SECTOR;
+    let lost = fs.bytes(&segment_path(1))[at..at + SECTOR].to_vec();
+    fs.patch(&segment_path(1), |bytes| bytes[at..at + SECTOR].fill(0));
     drop(open(&fs).unwrap());
     let items = dump(&fs);
     assert_eq!(damage(&items).len(), 1);
     assert!(damage(&items)[0].is_sealed_off && !damage(&items)[0].is_followed);
     // Made whole again, the frame still does not count.
-    fs.patch(&segment_path(1), |bytes| bytes[last as usize + 50] ^= 1);
+    fs.patch(&segment_path(1), |bytes| bytes[at..at + SECTOR].copy_from_slice(&lost));
     assert_eq!(frames(&dump(&fs)), [(1, false), (2, false), (3, false), (4, false), (5, true), (5, false)]);
 }
 
