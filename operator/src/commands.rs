@@ -41,15 +41,31 @@ async fn operate(how: Operate) -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
     let subscriber = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr);
     subscriber.log_internal_errors(false).try_init().ok();
-    let Operate { namespace, sidecar_image, cluster_domain, operator_namespace } = how;
-    let settings = Settings { sidecar_image, cluster_domain, operator_namespace };
-    match controller::run(controller::Options { namespace, settings }).await {
+    let identity = how.pod_name.unwrap_or_else(host_name);
+    let election = how.leader_election.then(|| controller::Election {
+        namespace: how.operator_namespace.clone(),
+        lease: how.lease_name,
+        identity,
+    });
+    let settings = Settings {
+        sidecar_image: how.sidecar_image,
+        cluster_domain: how.cluster_domain,
+        operator_namespace: how.operator_namespace,
+    };
+    let options = controller::Options { namespace: how.namespace, settings, http: how.http_listen, election };
+    match controller::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();
             ExitCode::FAILURE
         }
     }
+}
+
+/// A process without a pod's name goes by its host's and its own number.
+fn host_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}", std::process::id())
 }
 
 async fn start(options: Options) -> Result<(), LocalError> {

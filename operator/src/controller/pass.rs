@@ -10,6 +10,7 @@ use kube::{Api, Client, Resource as _};
 
 use super::apply::{self, Written};
 use super::errors::{Doing as _, PassError};
+use super::events::{self, Teller};
 use super::execute::Hands;
 use super::observe::{self, Observed};
 use super::status;
@@ -22,7 +23,7 @@ use crate::cluster::plan::{Decision, Step, Wait, plan};
 use crate::cluster::status::{Context, status as make_status, text};
 use crate::cluster::validate::{Wanted, validate};
 use crate::crd::conditions::{self, Verdict};
-use crate::crd::{RaftCluster, RaftClusterStatus};
+use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
 use crate::members::{self, Stuck, Unwell, Work};
 
 /// After a step: what it did is soon to be seen.
@@ -40,6 +41,8 @@ pub(super) struct Memory {
     unwell: Unwell,
     stuck: Stuck,
     written: Written,
+    /// Where it stood when it was last looked at.
+    pub(super) phase: Option<Phase>,
 }
 
 /// What every pass uses.
@@ -47,6 +50,7 @@ pub(super) struct Tools {
     pub(super) client: Client,
     pub(super) members: AdminClients,
     pub(super) settings: Settings,
+    pub(super) teller: Teller,
 }
 
 /// Does one pass; says when the next one is due. `None`: the cluster is gone.
@@ -83,7 +87,19 @@ async fn refuse(tools: &Tools, live: RaftCluster, wrong: &str, now: &Time) -> Re
     for (kind, verdict) in verdicts {
         conditions::upsert(&mut refused.conditions, kind, verdict, generation, now);
     }
-    status::write(&tools.client, live, refused).await.map(drop)
+    write_and_tell(tools, live, refused).await.map(drop)
+}
+
+/// Writes the status, and tells what turned with it.
+async fn write_and_tell(
+    tools: &Tools,
+    live: RaftCluster,
+    status: RaftClusterStatus,
+) -> Result<RaftCluster, PassError> {
+    let notes = events::turned(live.status.as_ref().unwrap_or(&RaftClusterStatus::default()), &status);
+    let live = status::write(&tools.client, live, status).await?;
+    tools.teller.tell(&live, notes).await;
+    Ok(live)
 }
 
 struct Turn<'a> {
@@ -106,7 +122,8 @@ impl Turn<'_> {
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
         status::note_obstacles(&mut status, &obstacles, context);
         // The intent is written before the act, so that an operator that dies in between says what it was about.
-        let live = status::write(&self.tools.client, live, status).await?;
+        self.memory.phase = status.phase;
+        let live = write_and_tell(self.tools, live, status).await?;
         if wanted.paused {
             return Ok(AT_REST);
         }
@@ -117,7 +134,9 @@ impl Turn<'_> {
             Decision::Wait(wait) => Ok(if wait.needs_a_person() { FOR_A_PERSON } else { pause(&wait) }),
             Decision::Act(step) => {
                 tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
-                self.act(step, live, &facts, &hands).await?;
+                let note = events::taken(&step);
+                self.act(step, live.clone(), &facts, &hands).await?;
+                self.tools.teller.tell(&live, vec![note]).await;
                 Ok(AFTER_A_STEP)
             }
         }
