@@ -33,6 +33,17 @@ pub(super) enum PassError {
 }
 
 impl PassError {
+    /// What the API server has against an object of ours, in its words; other errors are given back.
+    pub(super) fn refusal(self) -> Result<String, Self> {
+        if let Self::Api { what, source } = &self
+            && let kube::Error::Api(status) = &**source
+            && matches!(status.code, 400 | 403 | 422)
+        {
+            return Ok(format!("{what}: {}", status.message));
+        }
+        Err(self)
+    }
+
     /// Whether somebody else changed the object meanwhile: no fault, the next pass decides anew.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {

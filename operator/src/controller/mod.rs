@@ -10,6 +10,7 @@ mod covers;
 mod errors;
 mod events;
 mod execute;
+mod hints;
 mod http;
 mod leadership;
 mod metrics;
@@ -17,6 +18,7 @@ mod observe;
 mod pass;
 mod run;
 mod status;
+mod volumes;
 
 pub use self::errors::ControllerError;
 pub use self::leadership::Election;

@@ -13,7 +13,8 @@ use super::errors::{Doing as _, PassError};
 use super::events::{self, Teller};
 use super::execute::Hands;
 use super::observe::{self, Observed};
-use super::status;
+use super::volumes::Tended;
+use super::{hints, status};
 use crate::admin_client::AdminClients;
 use crate::cluster::build::{self, Blueprint, Settings};
 use crate::cluster::facts::Facts;
@@ -22,6 +23,7 @@ use crate::cluster::ids::{ClusterId, Ordinal};
 use crate::cluster::plan::{Decision, Step, Wait, plan};
 use crate::cluster::status::{Context, status as make_status, text};
 use crate::cluster::validate::{Wanted, validate};
+use crate::cluster::volumes::{provisioned, template_size};
 use crate::crd::conditions::{self, Verdict};
 use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
 use crate::members::{self, Stuck, Unwell, Work};
@@ -115,19 +117,25 @@ impl Turn<'_> {
         let observed = observe::observe(&self.tools.client, &wanted.namespace, &wanted.name).await?;
         let facts = self.facts(&live, &observed).await?;
         let decision = plan(&facts);
-        let obstacles =
-            if wanted.paused { Vec::new() } else { self.apply(&live, &facts, facts.pods_wanted).await? };
-        let mut status = self.status(&live, &facts, &decision);
+        let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
+        let tended = if wanted.paused {
+            Tended::default()
+        } else {
+            self.tend(&live, &facts, &hands, matches!(decision, Decision::Settled)).await?
+        };
+        let obstacles = &tended.obstacles;
+        let mut status = self.status(&live, &observed, &facts, &decision);
         let previous = RaftClusterStatus::default();
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
-        status::note_obstacles(&mut status, &obstacles, context);
+        status::note_obstacles(&mut status, obstacles, context);
+        status::note_growth(&mut status, tended.growing.as_deref(), context);
+        status::note_apps(&mut status, &hints::unready_apps(&observed), context);
         // The intent is written before the act, so that an operator that dies in between says what it was about.
         self.memory.phase = status.phase;
         let live = write_and_tell(self.tools, live, status).await?;
         if wanted.paused {
             return Ok(AT_REST);
         }
-        let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
         hands.mark_claims(&facts).await?;
         match decision {
             Decision::Settled => Ok(if obstacles.is_empty() { AT_REST } else { FOR_A_PERSON }),
@@ -142,13 +150,30 @@ impl Turn<'_> {
         }
     }
 
+    /// Everything that is kept as it should be beside the plan's one step: the objects, the claims.
+    async fn tend(
+        &mut self,
+        live: &RaftCluster,
+        facts: &Facts,
+        hands: &Hands<'_>,
+        settled: bool,
+    ) -> Result<Tended, PassError> {
+        let obstacles = self.apply(live, facts, hands.observed, facts.pods_wanted).await?;
+        let owner = live.controller_owner_ref(&()).unwrap_or_default();
+        let mut tended = hands.tend_claims(self.wanted, &owner, settled).await?;
+        let refused = hints::refused_pods(&self.tools.client, &self.wanted.namespace, hands.observed).await?;
+        tended.obstacles.splice(0..0, obstacles.into_iter().chain(refused));
+        Ok(tended)
+    }
+
     async fn facts(&mut self, live: &RaftCluster, observed: &Observed) -> Result<Facts, PassError> {
         let wanted = self.wanted;
         let founding = match &live.status {
             Some(status) => Founding::from_status(&status.founding)?,
             None => Founding::None,
         };
-        let pods = observed.ask(&wanted.name, &self.tools.members, &mut self.memory.unwell).await;
+        let mut pods = observed.ask(&wanted.name, &self.tools.members, &mut self.memory.unwell).await;
+        hints::note_lost_nodes(&self.tools.client, observed, &mut pods).await?;
         let mut facts = Facts {
             name: wanted.name.clone(),
             replicas: wanted.replicas,
@@ -170,6 +195,7 @@ impl Turn<'_> {
         &mut self,
         live: &RaftCluster,
         facts: &Facts,
+        observed: &Observed,
         pods: u8,
     ) -> Result<Vec<apply::Obstacle>, PassError> {
         let wanted = self.wanted;
@@ -179,23 +205,32 @@ impl Turn<'_> {
             spec: &live.spec,
             owner: &owner,
             pods,
+            // A template never changes: a larger one takes another set.
+            claim_size: observed.set.as_ref().and_then(template_size).unwrap_or(&wanted.storage_size),
             quorum: quorum(facts),
             settings: &self.tools.settings,
         };
         let children = build::children(blueprint);
         let place = (wanted.namespace.as_str(), &wanted.name);
-        let with_set = pods > 0;
+        let with_set = pods > 0 && !observed.is_set_going();
         apply::apply(&self.tools.client, place, &owner.uid, &children, (with_set, &mut self.memory.written))
             .await
     }
 
-    fn status(&self, live: &RaftCluster, facts: &Facts, decision: &Decision) -> RaftClusterStatus {
+    fn status(
+        &self,
+        live: &RaftCluster,
+        observed: &Observed,
+        facts: &Facts,
+        decision: &Decision,
+    ) -> RaftClusterStatus {
         let previous = live.status.clone().unwrap_or_default();
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
         let mut made = make_status(facts, decision, context);
         made.selector = Some(build::selector(&facts.name));
-        if made.provisioned_storage.is_none() && facts.pods_wanted > 0 {
-            made.provisioned_storage = Some(self.wanted.storage_size.clone());
+        let claims: Vec<_> = observed.claims.values().collect();
+        if let Some(size) = provisioned(observed.set.as_ref(), &claims) {
+            made.provisioned_storage = Some(size.to_owned());
         }
         made
     }
@@ -211,11 +246,13 @@ impl Turn<'_> {
         let at = |pod: Ordinal| hands.observed.address(pod).unwrap_or_else(|| "0.0.0.0:0".to_owned());
         match members::call(step, &facts.name, at, &self.tools.members).await? {
             Work::Called => Ok(()),
-            Work::Ours(Step::SetPods { to, .. }) => self.apply(&live, facts, to).await.map(drop),
+            Work::Ours(Step::SetPods { to, .. }) => {
+                self.apply(&live, facts, hands.observed, to).await.map(drop)
+            }
             Work::Ours(Step::WriteFounding { next, .. }) => {
                 status::write_founding(&self.tools.client, live, &next).await.map(drop)
             }
-            Work::Ours(Step::ReplaceVolume { pod }) => hands.replace_volume(pod).await,
+            Work::Ours(Step::ReplaceVolume { pod, lost_node }) => hands.replace_volume(pod, lost_node).await,
             Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await,
             // Calls to members were made before.
             Work::Ours(
