@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tower::util::MapRequestLayer;
@@ -24,9 +26,9 @@ use super::events::Teller;
 use super::http;
 use super::leadership::{Election, Leadership};
 use super::metrics::{Metrics, Outcome};
-use super::pass::{Memory, Tools, pass};
+use super::pass::{AT_REST, Memory, Tools, pass};
 use crate::admin_client::AdminClients;
-use crate::cluster::build::Settings;
+use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
 
 /// Clusters that are looked at at once.
@@ -128,6 +130,7 @@ async fn look_after(
     // One object that does not parse must not hide the others.
     let clusters: Api<DeserializeGuard<RaftCluster>> = api(&client, options.namespace.as_deref());
     let sets: Api<StatefulSet> = api(&client, options.namespace.as_deref());
+    let pods: Api<Pod> = api(&client, options.namespace.as_deref());
     let instance =
         options.election.as_ref().map_or("outrigger-operator", |election| election.identity.as_str());
     let teller = Teller::new(client.clone(), instance);
@@ -137,7 +140,8 @@ async fn look_after(
     tracing::info!("watching RaftClusters");
     let (ended, ends) = tokio::sync::oneshot::channel::<()>();
     let running = Controller::new(clusters, watcher::Config::default())
-        .owns(sets, watcher::Config::default())
+        .owns(sets, watcher::Config::default().labels(CLUSTER_LABEL))
+        .watches(pods, watcher::Config::default().labels(CLUSTER_LABEL), |pod| cluster_of(&pod))
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(Duration::from_millis(100)))
         .graceful_shutdown_on(async move {
             ends.await.ok();
@@ -158,6 +162,12 @@ async fn look_after(
         () = &mut running => {}
     }
     Ok(())
+}
+
+/// The resource whose pod this is, by its label.
+fn cluster_of(pod: &Pod) -> Option<ObjectRef<DeserializeGuard<RaftCluster>>> {
+    let name = pod.labels().get(CLUSTER_LABEL)?;
+    Some(ObjectRef::new(name).within(pod.namespace()?.as_str()))
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -193,7 +203,8 @@ async fn reconcile(
             passed(Outcome::Done);
             shared.metrics.moved(was, kept.memory.phase);
             kept.failures = 0;
-            Ok(Action::requeue(again))
+            let clusters = shared.kept.lock().await.len();
+            Ok(Action::requeue(paced(again, clusters)))
         }
         Ok(None) => {
             passed(Outcome::Done);
@@ -217,6 +228,17 @@ async fn reconcile(
     }
 }
 
+/// Members are asked again and again, for no watch tells what they know. Many clusters at rest are asked less often each, so
+/// that all of them together cost the API server no more than this many passes a second.
+fn paced(again: Duration, clusters: usize) -> Duration {
+    const PASSES_A_SECOND: u32 = 20;
+    if again < AT_REST {
+        return again;
+    }
+    let clusters = u32::try_from(clusters).unwrap_or(u32::MAX);
+    again.max(Duration::from_secs(1).saturating_mul(clusters) / PASSES_A_SECOND)
+}
+
 /// Twice as long after each failure.
 fn backoff(failures: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(LONGEST_BACKOFF)
@@ -225,6 +247,16 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_clusters_at_rest_are_asked_less_often_and_busy_ones_are_not() {
+        let seconds = Duration::from_secs;
+        for (again, clusters, wanted) in
+            [(seconds(5), 3, seconds(5)), (seconds(5), 500, seconds(25)), (seconds(1), 500, seconds(1))]
+        {
+            assert_eq!(paced(again, clusters), wanted, "{clusters}");
+        }
+    }
 
     #[test]
     fn failures_are_met_later_and_later_and_never_too_late() {
