@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use crate::args::{Args, Command, Form, Local, Operate, Target, Verb};
+use crate::args::{Args, Command, Form, Local, LogFormat, Operate, Target, Verb};
 use crate::cluster::build::Settings;
 use crate::controller;
 use crate::local::control::{Request, Response};
@@ -35,15 +35,23 @@ pub async fn execute(args: Args) -> ExitCode {
     }
 }
 
-/// The operator on Kubernetes; logs JSON on standard error.
+/// The operator on Kubernetes; logs on standard error.
 async fn operate(how: Operate) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
-    let subscriber = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr);
-    subscriber.log_internal_errors(false).try_init().ok();
-    let Operate { namespace, sidecar_image, cluster_domain, operator_namespace } = how;
+    let Operate { namespaces, log_format, sidecar_image, cluster_domain, operator_namespace } = how;
+    // A standard error that takes nothing leaves nobody to tell.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
+    match log_format {
+        LogFormat::Json => subscriber.json().try_init().ok(),
+        LogFormat::Text => subscriber.try_init().ok(),
+    };
     let settings = Settings { sidecar_image, cluster_domain, operator_namespace };
-    match controller::run(controller::Options { namespace, settings }).await {
+    match controller::run(controller::Options { namespaces, settings }).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
@@ -20,7 +21,7 @@ use crate::admin_client::AdminClients;
 use crate::cluster::build::Settings;
 use crate::crd::RaftCluster;
 
-/// Clusters that are looked at at once.
+/// Clusters that are looked at at once, shared by the namespaces.
 const CONCURRENCY: u16 = 16;
 /// The first wait after a failure, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
@@ -29,8 +30,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespace to look after; all when absent.
-    pub namespace: Option<String>,
+    /// The namespaces to look after; all when empty.
+    pub namespaces: Vec<String>,
     /// What children are made with.
     pub settings: Settings,
 }
@@ -56,28 +57,53 @@ struct Shared {
 /// There is no API server, or it does not know the resource.
 pub async fn run(options: Options) -> Result<(), ControllerError> {
     let client = Client::try_default().await.map_err(|error| ControllerError::Config(Box::new(error)))?;
-    let all: Api<RaftCluster> = api(&client, options.namespace.as_deref());
-    all.list(&kube::api::ListParams::default().limit(1))
-        .await
-        .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
-    // One object that does not parse must not hide the others.
-    let clusters: Api<DeserializeGuard<RaftCluster>> = api(&client, options.namespace.as_deref());
-    let sets: Api<StatefulSet> = api(&client, options.namespace.as_deref());
+    let scopes = scopes(&options.namespaces);
+    for scope in &scopes {
+        let all: Api<RaftCluster> = api(&client, *scope);
+        all.list(&kube::api::ListParams::default().limit(1))
+            .await
+            .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
+    }
     let tools = Tools { client, members: AdminClients::default(), settings: options.settings };
     let shared = Arc::new(Shared { tools, kept: Mutex::default() });
-    tracing::info!("watching RaftClusters");
+    let concurrency = concurrency(scopes.len());
+    join_all(scopes.into_iter().map(|scope| watch(Arc::clone(&shared), scope, concurrency))).await;
+    Ok(())
+}
+
+/// Who may only look at some namespaces must not ask for all: one watch each.
+fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
+    let mut named: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    // Given twice, a namespace is still looked after once.
+    named.sort_unstable();
+    named.dedup();
+    if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+}
+
+/// How many clusters are looked at at once in each of so many scopes.
+fn concurrency(scopes: usize) -> u16 {
+    let scopes = u16::try_from(scopes).unwrap_or(u16::MAX).max(1);
+    (CONCURRENCY / scopes).max(1)
+}
+
+/// Looks after one namespace, or after all, until SIGTERM or SIGINT.
+async fn watch(shared: Arc<Shared>, namespace: Option<&str>, concurrency: u16) {
+    let client = &shared.tools.client;
+    // One object that does not parse must not hide the others.
+    let clusters: Api<DeserializeGuard<RaftCluster>> = api(client, namespace);
+    let sets: Api<StatefulSet> = api(client, namespace);
+    tracing::info!(namespace, "watching RaftClusters");
     Controller::new(clusters, watcher::Config::default())
         .owns(sets, watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(Duration::from_millis(100)))
+        .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(100)))
         .shutdown_on_signal()
-        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), shared)
+        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), Arc::clone(&shared))
         .for_each(|outcome| async move {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "the watch was interrupted");
             }
         })
         .await;
-    Ok(())
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -134,6 +160,14 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_are_watched_one_by_one_and_share_the_work() {
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(scopes(&[]), [None]);
+        assert_eq!(scopes(&named(&["b", "a", "b"])), [Some("a"), Some("b")]);
+        assert_eq!([0, 1, 2, 5, 17, 100_000].map(concurrency), [16, 16, 8, 3, 1, 1]);
+    }
 
     #[test]
     fn failures_are_met_later_and_later_and_never_too_late() {
