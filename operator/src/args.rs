@@ -174,6 +174,9 @@ pub enum Verb {
         target: Target,
         /// Which member: 2 for orders-2.
         ordinal: u8,
+        /// Even if the members that are left are no quorum: then nothing is written any more, until the data is put back.
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -92,7 +92,7 @@ async fn ask(verb: Verb) -> Result<ExitCode, LocalError> {
         Verb::Status { target, output } => (target, Request::Status, output),
         Verb::Stop { target } => (target, Request::Stop, Form::Table),
         Verb::Delete { target } => (target, Request::Delete, Form::Table),
-        Verb::Wipe { target, ordinal } => (target, Request::Wipe { ordinal }, Form::Table),
+        Verb::Wipe { target, ordinal, force } => (target, Request::Wipe { ordinal, force }, Form::Table),
     };
     let Target { name, data_dir } = target;
     let root = data_dir.unwrap_or_else(|| Layout::default_root(&name));

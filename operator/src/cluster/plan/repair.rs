@@ -2,6 +2,8 @@
 //!
 //! A lost or wiped volume needs nothing from here: the empty pod asks to join and the leader swaps the ids by itself.
 
+use std::cmp::Reverse;
+
 use super::latched::Live;
 use super::step::{Decision, Step, Wait};
 use crate::cluster::facts::{MemberPhase, Repair, Report};
@@ -10,7 +12,10 @@ use crate::cluster::ids::{Ordinal, quorum};
 pub(super) fn repair(live: &Live<'_>) -> Option<Decision> {
     let wanted = live.facts.target_roster();
     let mut waiting = None;
-    for (pod, report) in live.facts.reports() {
+    // The one that is unwell for longest is next, and is the one to speak of.
+    let mut reports: Vec<_> = live.facts.reports().collect();
+    reports.sort_by_key(|(pod, _)| Reverse(live.facts.pods.get(pod).map(|pod| pod.unhealthy_for)));
+    for (pod, report) in reports {
         // A pod that is about to be removed is not worth a new disk.
         if report.phase == MemberPhase::Faulted && wanted.contains_key(&live.facts.name.pod(pod)) {
             match decide(live, pod, report) {

@@ -277,7 +277,47 @@ fn without_a_leader_the_wait_says_whether_voters_are_missing() {
     silence(&mut facts, 0);
     silence(&mut facts, 1);
     let silent = vec!["orders-0".to_owned(), "orders-1".to_owned()];
-    assert_eq!(wait(&facts), Wait::QuorumSilent { answering: 1, needed: 2, silent });
+    assert_eq!(wait(&facts), Wait::QuorumSilent { answering: 1, needed: 2, silent, empty: Vec::new() });
+    assert!(!wait(&facts).needs_a_person(), "they may come back");
+}
+
+/// Two silent pods may come back; two that answer from empty volumes will not give the quorum back, however long one waits.
+#[test]
+fn a_quorum_whose_data_is_gone_needs_a_person_and_is_no_repair() {
+    let mut facts = healthy(3);
+    edit(&mut facts, 1, |report| *report = empty(1));
+    edit(&mut facts, 2, |report| *report = empty(2));
+    edit(&mut facts, 0, |report| report.role = RaftRole::Follower);
+    let wait = wait(&facts);
+    assert!(wait.needs_a_person());
+    let said = wait.to_string();
+    assert!(said.starts_with("1 of the 2 voters"), "{said}");
+    assert!(said.ends_with("; without the cluster's data: orders-1, orders-2"), "{said}");
+}
+
+#[test]
+fn without_a_leader_and_with_all_drained_it_says_whom_to_restart() {
+    let mut facts = healthy(3);
+    silence(&mut facts, 1);
+    edit(&mut facts, 0, |report| report.draining = true);
+    assert_eq!(wait(&facts), Wait::NoLeader { answering: 2 }, "the other one may campaign");
+    edit(&mut facts, 2, |report| report.draining = true);
+    let wait = wait(&facts);
+    assert!(wait.needs_a_person());
+    let said = wait.to_string();
+    assert!(said.contains("orders-0, orders-2 are drained") && said.ends_with("restart orders-0"), "{said}");
+}
+
+#[test]
+fn a_long_fault_is_cut_where_it_would_stand_many_times() {
+    let mut facts = healthy(3);
+    edit(&mut facts, 2, |report| {
+        report.phase = MemberPhase::Faulted;
+        report.fault = format!("000001.wal: {}", "é".repeat(400));
+    });
+    let said = wait(&facts).to_string();
+    assert!(said.starts_with("orders-2 halted: 000001.wal: é") && said.contains("é…; "), "{said}");
+    assert!(said.chars().count() < 220, "{said}");
 }
 
 #[test]

@@ -47,6 +47,10 @@ fn of_step(facts: &Facts, step: &Step, counts: &Counts<'_>) -> About {
 }
 
 fn of_wait(facts: &Facts, wait: &Wait, counts: &Counts<'_>) -> Option<About> {
+    // Without a leader nothing is under way, whatever is missing.
+    if matches!(wait, Wait::QuorumSilent { .. } | Wait::NoLeader { .. } | Wait::AllDrained { .. }) {
+        return None;
+    }
     let changes = matches!(
         wait,
         Wait::ConfigurationChanging
