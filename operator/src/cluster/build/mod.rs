@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::Value;
 
 pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, selector};
+pub use self::pod::SIDECAR;
 use super::ids::ClusterName;
 use super::validate::Wanted;
 use crate::crd::RaftClusterSpec;

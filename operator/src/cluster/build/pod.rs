@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Blueprint, CLIENT_PORT, HTTP_PORT, PEER_PORT, labels};
 
 /// The sidecar's container.
-pub(super) const SIDECAR: &str = "outrigger-sidecar";
+pub const SIDECAR: &str = "outrigger-sidecar";
 /// The volume of the log and the snapshots.
 pub(super) const DATA: &str = "outrigger-data";
 /// What hides the service account's token from the sidecar.
