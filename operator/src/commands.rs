@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use crate::args::{Args, Command, Form, Local, Operate, Target, Verb};
+use crate::args::{Args, Command, Form, Local, LogFormat, Operate, Target, Verb};
 use crate::cluster::build::Settings;
 use crate::controller;
 use crate::local::control::{Request, Response};
@@ -32,12 +32,20 @@ pub async fn execute(args: Args) -> ExitCode {
     }
 }
 
-/// The operator on Kubernetes; logs JSON on standard error.
+/// The operator on Kubernetes; logs on standard error.
 async fn operate(how: Operate) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
-    let subscriber = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr);
-    subscriber.log_internal_errors(false).try_init().ok();
+    // A standard error that takes nothing leaves nobody to tell.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
+    match how.log_format {
+        LogFormat::Json => subscriber.json().try_init().ok(),
+        LogFormat::Text => subscriber.try_init().ok(),
+    };
     let identity = how.pod_name.unwrap_or_else(host_name);
     let election = how.leader_election.then(|| controller::Election {
         namespace: how.operator_namespace.clone(),
@@ -49,7 +57,8 @@ async fn operate(how: Operate) -> ExitCode {
         cluster_domain: how.cluster_domain,
         operator_namespace: how.operator_namespace,
     };
-    let options = controller::Options { namespace: how.namespace, settings, http: how.http_listen, election };
+    let options =
+        controller::Options { namespaces: how.namespaces, settings, http: how.http_listen, election };
     match controller::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

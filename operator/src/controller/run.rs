@@ -3,12 +3,12 @@
 //! May import: kube's runtime, `pass`. Deliberately absent: decisions.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::ClientBuilder;
@@ -18,7 +18,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tower::util::MapRequestLayer;
 
 use super::errors::{ControllerError, PassError};
@@ -31,7 +31,7 @@ use crate::admin_client::AdminClients;
 use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
 
-/// Clusters that are looked at at once.
+/// Clusters that are looked at at once, shared by the namespaces.
 const CONCURRENCY: u16 = 16;
 /// The first wait after a failure, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
@@ -40,8 +40,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespace to look after; all when absent.
-    pub namespace: Option<String>,
+    /// The namespaces to look after; all when empty.
+    pub namespaces: Vec<String>,
     /// What children are made with.
     pub settings: Settings,
     /// Where probes and metrics are served.
@@ -74,32 +74,42 @@ pub async fn run(options: Options) -> Result<(), ControllerError> {
     let metrics = Arc::new(Metrics::default());
     http::serve(options.http, Arc::clone(&metrics)).await?;
     let client = client(Arc::clone(&metrics)).await?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    tokio::pin!(stop);
+    let mut stop = stop_signal()?;
     let Some(election) = &options.election else {
         metrics.leads();
         return look_after(client, &options, metrics, stop).await;
     };
     let leadership = tokio::select! {
-        () = &mut stop => return Ok(()),
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
         won = Leadership::won(client.clone(), election) => won.map_err(ControllerError::Lease)?,
     };
     metrics.leads();
-    let mut lost = std::pin::pin!(leadership.lost());
+    let lost = leadership.lost();
     tokio::select! {
         ended = look_after(client, &options, metrics, stop) => {
             leadership.give_back().await;
             ended
         }
-        () = &mut lost => Err(ControllerError::LeaseLost),
+        () = lost => Err(ControllerError::LeaseLost),
     }
+}
+
+/// Turns true on SIGTERM or SIGINT.
+fn stop_signal() -> Result<watch::Receiver<bool>, ControllerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.send(true).ok();
+        // Dropped, it would look like a signal that never comes.
+        stop.closed().await;
+    });
+    Ok(stopped)
 }
 
 /// A client that counts its calls.
@@ -121,47 +131,71 @@ async fn look_after(
     client: Client,
     options: &Options,
     metrics: Arc<Metrics>,
-    stop: impl Future<Output = ()> + Send,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), ControllerError> {
-    let all: Api<RaftCluster> = api(&client, options.namespace.as_deref());
-    all.list(&kube::api::ListParams::default().limit(1))
-        .await
-        .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
-    // One object that does not parse must not hide the others.
-    let clusters: Api<DeserializeGuard<RaftCluster>> = api(&client, options.namespace.as_deref());
-    let sets: Api<StatefulSet> = api(&client, options.namespace.as_deref());
-    let pods: Api<Pod> = api(&client, options.namespace.as_deref());
+    let scopes = scopes(&options.namespaces);
+    for scope in &scopes {
+        let all: Api<RaftCluster> = api(&client, *scope);
+        all.list(&kube::api::ListParams::default().limit(1))
+            .await
+            .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
+    }
     let instance =
         options.election.as_ref().map_or("outrigger-operator", |election| election.identity.as_str());
     let teller = Teller::new(client.clone(), instance);
     let tools =
         Tools { client, members: AdminClients::default(), settings: options.settings.clone(), teller };
     let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default() });
-    tracing::info!("watching RaftClusters");
-    let (ended, ends) = tokio::sync::oneshot::channel::<()>();
-    let running = Controller::new(clusters, watcher::Config::default())
-        .owns(sets, watcher::Config::default().labels(CLUSTER_LABEL))
-        .watches(pods, watcher::Config::default().labels(CLUSTER_LABEL), |pod| cluster_of(&pod))
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(Duration::from_millis(100)))
+    let concurrency = concurrency(scopes.len());
+    let watches =
+        scopes.into_iter().map(|scope| watch_scope(Arc::clone(&shared), scope, concurrency, stop.clone()));
+    join_all(watches).await;
+    Ok(())
+}
+
+/// Who may only look at some namespaces must not ask for all: one watch each.
+fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
+    let mut named: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    // Given twice, a namespace is still looked after once.
+    named.sort_unstable();
+    named.dedup();
+    if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+}
+
+/// How many clusters are looked at at once in each of so many scopes.
+fn concurrency(scopes: usize) -> u16 {
+    let scopes = u16::try_from(scopes).unwrap_or(u16::MAX).max(1);
+    (CONCURRENCY / scopes).max(1)
+}
+
+/// Looks after one namespace, or after all, until it is told to stop.
+async fn watch_scope(
+    shared: Arc<Shared>,
+    namespace: Option<&str>,
+    concurrency: u16,
+    mut stop: watch::Receiver<bool>,
+) {
+    let client = &shared.tools.client;
+    // One object that does not parse must not hide the others.
+    let clusters: Api<DeserializeGuard<RaftCluster>> = api(client, namespace);
+    let sets: Api<StatefulSet> = api(client, namespace);
+    let pods: Api<Pod> = api(client, namespace);
+    let labelled = watcher::Config::default().labels(CLUSTER_LABEL);
+    tracing::info!(namespace, "watching RaftClusters");
+    Controller::new(clusters, watcher::Config::default())
+        .owns(sets, labelled.clone())
+        .watches(pods, labelled, |pod| cluster_of(&pod))
+        .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(100)))
         .graceful_shutdown_on(async move {
-            ends.await.ok();
+            stop.wait_for(|stop| *stop).await.ok();
         })
-        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), shared)
+        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), Arc::clone(&shared))
         .for_each(|outcome| async move {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "the watch was interrupted");
             }
-        });
-    tokio::pin!(running);
-    tokio::select! {
-        () = stop => {
-            tracing::info!("stopping");
-            drop(ended);
-            running.await;
-        }
-        () = &mut running => {}
-    }
-    Ok(())
+        })
+        .await;
 }
 
 /// The resource whose pod this is, by its label.
@@ -256,6 +290,14 @@ mod tests {
         {
             assert_eq!(paced(again, clusters), wanted, "{clusters}");
         }
+    }
+
+    #[test]
+    fn namespaces_are_watched_one_by_one_and_share_the_work() {
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(scopes(&[]), [None]);
+        assert_eq!(scopes(&named(&["b", "a", "b"])), [Some("a"), Some("b")]);
+        assert_eq!([0, 1, 2, 5, 17, 100_000].map(concurrency), [16, 16, 8, 3, 1, 1]);
     }
 
     #[test]
