@@ -1,8 +1,9 @@
 //! The command line of `outrigger-operator`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::local::Options;
 use crate::local::loopback::Loopback;
@@ -54,6 +55,18 @@ pub struct Operate {
         value_name = "NAMESPACE"
     )]
     pub operator_namespace: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "OUTRIGGER_HTTP_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub http_listen: SocketAddr,
+    /// Whether a Lease in the operator's namespace says which of several operators acts.
+    #[arg(long, env = "OUTRIGGER_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub leader_election: bool,
+    /// The Lease's name.
+    #[arg(long, env = "OUTRIGGER_LEASE_NAME", default_value = "outrigger-operator", value_name = "NAME")]
+    pub lease_name: String,
+    /// This process among several, as the Lease and the Events name it: the pod's name [default: the host's name].
+    #[arg(long, env = "OUTRIGGER_POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
 }
 
 /// In which form a log is written.

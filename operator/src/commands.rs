@@ -39,25 +39,42 @@ pub async fn execute(args: Args) -> ExitCode {
 async fn operate(how: Operate) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
-    let Operate { namespaces, log_format, sidecar_image, cluster_domain, operator_namespace } = how;
     // A standard error that takes nothing leaves nobody to tell.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
         .with_writer(io::stderr)
         .log_internal_errors(false);
-    match log_format {
+    match how.log_format {
         LogFormat::Json => subscriber.json().try_init().ok(),
         LogFormat::Text => subscriber.try_init().ok(),
     };
-    let settings = Settings { sidecar_image, cluster_domain, operator_namespace };
-    match controller::run(controller::Options { namespaces, settings }).await {
+    let identity = how.pod_name.unwrap_or_else(host_name);
+    let election = how.leader_election.then(|| controller::Election {
+        namespace: how.operator_namespace.clone(),
+        lease: how.lease_name,
+        identity,
+    });
+    let settings = Settings {
+        sidecar_image: how.sidecar_image,
+        cluster_domain: how.cluster_domain,
+        operator_namespace: how.operator_namespace,
+    };
+    let options =
+        controller::Options { namespaces: how.namespaces, settings, http: how.http_listen, election };
+    match controller::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();
             ExitCode::FAILURE
         }
     }
+}
+
+/// A process without a pod's name goes by its host's and its own number.
+fn host_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}", std::process::id())
 }
 
 async fn start(options: Options) -> Result<(), LocalError> {

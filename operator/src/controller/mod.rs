@@ -8,11 +8,18 @@
 mod apply;
 mod covers;
 mod errors;
+mod events;
 mod execute;
+mod hints;
+mod http;
+mod leadership;
+mod metrics;
 mod observe;
 mod pass;
 mod run;
 mod status;
+mod volumes;
 
 pub use self::errors::ControllerError;
+pub use self::leadership::Election;
 pub use self::run::{Options, run};

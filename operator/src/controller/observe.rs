@@ -49,8 +49,12 @@ pub(super) async fn observe(
     let claims =
         claims.list(&selected).await.doing(|| format!("listing the claims of {namespace}/{name}"))?;
     let uid = set.as_ref().and_then(|set| set.uid());
-    // A pod that only wears the label is not one of ours.
-    let is_ours = |pod: &KubePod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    let in_between = set.as_ref().is_none_or(|set| set.metadata.deletion_timestamp.is_some());
+    // A pod that only wears the label is not one of ours. While the set is made again, its pods have no owner.
+    let is_ours = |pod: &KubePod| match pod.owner_references() {
+        [] => in_between && pod.labels().contains_key(REVISION_LABEL),
+        owners => owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref()),
+    };
     Ok(Observed {
         pods: by_ordinal(pods.items.into_iter().filter(is_ours), |pod| name.ordinal_of(pod)),
         claims: by_ordinal(claims.items, |claim| {
@@ -68,10 +72,21 @@ fn by_ordinal<K: kube::Resource>(
 }
 
 impl Observed {
-    /// How many pods are asked for; 0 while there is no set.
+    /// How many pods are asked for. While there is no set: as many as there are, so that the one that is made takes over all
+    /// of them and stops none.
     pub(super) fn pods_wanted(&self) -> u8 {
-        let replicas = self.set.as_ref().and_then(|set| set.spec.as_ref()).and_then(|spec| spec.replicas);
-        replicas.and_then(|replicas| u8::try_from(replicas).ok()).unwrap_or(0)
+        match &self.set {
+            Some(set) => {
+                let replicas = set.spec.as_ref().and_then(|spec| spec.replicas);
+                replicas.and_then(|replicas| u8::try_from(replicas).ok()).unwrap_or(0)
+            }
+            None => self.pods.keys().next_back().map_or(0, |last| last.0.saturating_add(1)),
+        }
+    }
+
+    /// The set is being deleted: it is made again only when it is gone.
+    pub(super) fn is_set_going(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| set.metadata.deletion_timestamp.is_some())
     }
 
     /// Where a pod's member is called; `None` while the pod has no address.
@@ -123,7 +138,7 @@ impl Observed {
         answers
             .map(|(ordinal, answer, outdated)| {
                 let unhealthy_for = unwell.note(ordinal, &answer);
-                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO })
+                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
             })
             .collect()
     }

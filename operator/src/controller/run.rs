@@ -3,19 +3,28 @@
 //! May import: kube's runtime, `pass`. Deliberately absent: decisions.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use tokio::sync::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, watch};
+use tower::util::MapRequestLayer;
 
 use super::errors::{ControllerError, PassError};
+use super::events::Teller;
+use super::http;
+use super::leadership::{Election, Leadership};
+use super::metrics::{Metrics, Outcome};
 use super::pass::{Memory, Tools, pass};
 use crate::admin_client::AdminClients;
 use crate::cluster::build::Settings;
@@ -34,6 +43,10 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// What children are made with.
     pub settings: Settings,
+    /// Where probes and metrics are served.
+    pub http: SocketAddr,
+    /// How it is known which of several operators acts; `None`: there is only this one.
+    pub election: Option<Election>,
 }
 
 /// What is kept of one cluster.
@@ -48,15 +61,67 @@ type Key = (String, String);
 
 struct Shared {
     tools: Tools,
+    metrics: Arc<Metrics>,
     kept: Mutex<HashMap<Key, Arc<Mutex<Kept>>>>,
 }
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// There is no API server, or it does not know the resource.
+/// There is no API server, it does not know the resource, a port is taken, or the Lease is lost.
 pub async fn run(options: Options) -> Result<(), ControllerError> {
-    let client = Client::try_default().await.map_err(|error| ControllerError::Config(Box::new(error)))?;
+    let metrics = Arc::new(Metrics::default());
+    http::serve(options.http, Arc::clone(&metrics)).await?;
+    let client = client(Arc::clone(&metrics)).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(stop);
+    let Some(election) = &options.election else {
+        metrics.leads();
+        return look_after(client, &options, metrics, stop).await;
+    };
+    let leadership = tokio::select! {
+        () = &mut stop => return Ok(()),
+        won = Leadership::won(client.clone(), election) => won.map_err(ControllerError::Lease)?,
+    };
+    metrics.leads();
+    let mut lost = std::pin::pin!(leadership.lost());
+    tokio::select! {
+        ended = look_after(client, &options, metrics, stop) => {
+            leadership.give_back().await;
+            ended
+        }
+        () = &mut lost => Err(ControllerError::LeaseLost),
+    }
+}
+
+/// A client that counts its calls.
+async fn client(metrics: Arc<Metrics>) -> Result<Client, ControllerError> {
+    let config = kube::Config::infer()
+        .await
+        .map_err(|error| ControllerError::Config(Box::new(kube::Error::InferConfig(error))))?;
+    let counting = MapRequestLayer::new(move |request| {
+        metrics.called(&request);
+        request
+    });
+    let builder =
+        ClientBuilder::try_from(config).map_err(|error| ControllerError::Config(Box::new(error)))?;
+    Ok(builder.with_layer(&counting).build())
+}
+
+/// Passes over every cluster until `stop`; a pass that is under way comes to its end.
+async fn look_after(
+    client: Client,
+    options: &Options,
+    metrics: Arc<Metrics>,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ControllerError> {
     let scopes = scopes(&options.namespaces);
     for scope in &scopes {
         let all: Api<RaftCluster> = api(&client, *scope);
@@ -64,10 +129,26 @@ pub async fn run(options: Options) -> Result<(), ControllerError> {
             .await
             .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
     }
-    let tools = Tools { client, members: AdminClients::default(), settings: options.settings };
-    let shared = Arc::new(Shared { tools, kept: Mutex::default() });
+    let instance =
+        options.election.as_ref().map_or("outrigger-operator", |election| election.identity.as_str());
+    let teller = Teller::new(client.clone(), instance);
+    let tools =
+        Tools { client, members: AdminClients::default(), settings: options.settings.clone(), teller };
+    let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default() });
     let concurrency = concurrency(scopes.len());
-    join_all(scopes.into_iter().map(|scope| watch(Arc::clone(&shared), scope, concurrency))).await;
+    let (ended, ends) = watch::channel(false);
+    let running = join_all(
+        scopes.into_iter().map(|scope| passes(Arc::clone(&shared), scope, concurrency, ends.clone())),
+    );
+    tokio::pin!(running);
+    tokio::select! {
+        () = stop => {
+            tracing::info!("stopping");
+            ended.send_replace(true);
+            running.await;
+        }
+        _ = &mut running => {}
+    }
     Ok(())
 }
 
@@ -86,17 +167,25 @@ fn concurrency(scopes: usize) -> u16 {
     (CONCURRENCY / scopes).max(1)
 }
 
-/// Looks after one namespace, or after all, until SIGTERM or SIGINT.
-async fn watch(shared: Arc<Shared>, namespace: Option<&str>, concurrency: u16) {
+/// Passes over the clusters of one namespace, or of all, until told to end.
+async fn passes(
+    shared: Arc<Shared>,
+    namespace: Option<&str>,
+    concurrency: u16,
+    mut ends: watch::Receiver<bool>,
+) {
     let client = &shared.tools.client;
     // One object that does not parse must not hide the others.
     let clusters: Api<DeserializeGuard<RaftCluster>> = api(client, namespace);
     let sets: Api<StatefulSet> = api(client, namespace);
-    tracing::info!(namespace, "watching RaftClusters");
+    tracing::info!(namespace = namespace.unwrap_or("all"), "watching RaftClusters");
     Controller::new(clusters, watcher::Config::default())
         .owns(sets, watcher::Config::default())
         .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(100)))
-        .shutdown_on_signal()
+        .graceful_shutdown_on(async move {
+            // Whoever could tell is gone: that is an end, too.
+            ends.wait_for(|ended| *ended).await.ok();
+        })
         .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), Arc::clone(&shared))
         .for_each(|outcome| async move {
             if let Err(error) = outcome {
@@ -131,18 +220,29 @@ async fn reconcile(
     let key = (namespace.clone(), name.clone());
     let kept = Arc::clone(shared.kept.lock().await.entry(key.clone()).or_default());
     let mut kept = kept.lock().await;
-    match pass(&shared.tools, (&namespace, &name), &mut kept.memory).await {
+    let (began, was) = (Instant::now(), kept.memory.phase);
+    let outcome = pass(&shared.tools, (&namespace, &name), &mut kept.memory).await;
+    let passed = |outcome| shared.metrics.passed(outcome, began.elapsed());
+    match outcome {
         Ok(Some(again)) => {
+            passed(Outcome::Done);
+            shared.metrics.moved(was, kept.memory.phase);
             kept.failures = 0;
             Ok(Action::requeue(again))
         }
         Ok(None) => {
+            passed(Outcome::Done);
+            shared.metrics.moved(was, None);
             shared.kept.lock().await.remove(&key);
             Ok(Action::await_change())
         }
         // Somebody else wrote meanwhile: no fault.
-        Err(error) if error.is_conflict() => Ok(Action::requeue(FIRST_BACKOFF)),
+        Err(error) if error.is_conflict() => {
+            passed(Outcome::Conflict);
+            Ok(Action::requeue(FIRST_BACKOFF))
+        }
         Err(error) => {
+            passed(Outcome::Failed);
             let wait = backoff(kept.failures);
             kept.failures = kept.failures.saturating_add(1);
             let said = crate::local::runner::chain(&error);

@@ -51,6 +51,8 @@ pub struct Blueprint<'a> {
     pub owner: &'a OwnerReference,
     /// How many pods are asked for at present.
     pub pods: u8,
+    /// What the claim template asks for: the set's own, until it is made again for a larger one.
+    pub claim_size: &'a str,
     /// How many voters a write needs at present; `None` while there is at most one.
     pub quorum: Option<u8>,
     /// What the operator was started with.

@@ -28,6 +28,7 @@ fn with_pods(spec: Value, pods: u8) -> Children {
     };
     let quorum = (pods > 1).then_some(pods / 2 + 1);
     children(Blueprint {
+        claim_size: &wanted.storage_size,
         wanted: &wanted,
         spec: &cluster.spec,
         owner: &owner,

@@ -27,6 +27,7 @@ pub(super) fn latched(facts: &Facts, cluster: ClusterId) -> Decision {
         .or_else(|| found::strays(facts, cluster))
         .or_else(|| scale::joining(&live))
         .or_else(|| update::outdated(&live))
+        .or_else(|| repair::lost(&live))
         .or_else(|| unwell(&live))
         .unwrap_or(Decision::Settled)
 }
@@ -99,7 +100,7 @@ fn leaderless(facts: &Facts, cluster: ClusterId) -> Decision {
     match faulted {
         Some((pod, report)) if answering < needed => Decision::Wait(Wait::RepairRefused {
             pod: facts.name.pod(pod),
-            fault: report.fault.clone(),
+            fault: format!("halted: {}", report.fault),
             answering,
             needed,
         }),

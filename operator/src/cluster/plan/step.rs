@@ -79,10 +79,12 @@ pub enum Step {
         /// The pod that shall lead.
         to: Ordinal,
     },
-    /// Give a member whose disk is beyond use an empty one; it rejoins under a new id.
+    /// Give a member whose disk is beyond use, or out of reach, an empty one; it rejoins under a new id.
     ReplaceVolume {
         /// The pod.
         pod: Ordinal,
+        /// Its node does not answer, so nobody would confirm the pod's end.
+        lost_node: bool,
     },
     /// Restart a pod with the configuration that the spec asks for.
     RestartPod {
@@ -253,33 +255,33 @@ pub enum Wait {
         /// The names.
         pods: Vec<String>,
     },
-    /// A faulted member is replaced later.
-    #[error("{pod} halted: {}; its volume is replaced once it has been so for {} s (spec.repair.unhealthyAfter)", brief(fault), after.as_secs())]
+    /// A faulted member, or one whose node is lost, is replaced later.
+    #[error("{pod} {}; its volume is replaced once it has been so for {} s (spec.repair.unhealthyAfter)", brief(fault), after.as_secs())]
     RepairLater {
         /// The pod.
         pod: String,
-        /// The fault.
+        /// What happened to it, as the sentence goes on.
         fault: String,
         /// How long it is given: not what is left of that, for a status that counts would be written each second.
         after: Duration,
     },
     /// A faulted member is a person's to replace.
-    #[error("{pod} halted: {}; spec.repair.policy is Manual: replace its volume by hand", brief(fault))]
+    #[error("{pod} {}; spec.repair.policy is Manual: replace its volume by hand", brief(fault))]
     RepairByHand {
         /// The pod.
         pod: String,
-        /// The fault.
+        /// What happened to it, as the sentence goes on.
         fault: String,
     },
     /// A faulted member cannot be replaced without losing the quorum.
     #[error(
-        "{pod} halted: {}; its volume is kept: {answering} others answer and a quorum needs {needed}",
+        "{pod} {}; its volume is kept: {answering} others answer and a quorum needs {needed}",
         brief(fault)
     )]
     RepairRefused {
         /// The pod.
         pod: String,
-        /// The fault.
+        /// What happened to it, as the sentence goes on.
         fault: String,
         /// How many others answer.
         answering: usize,

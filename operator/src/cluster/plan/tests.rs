@@ -444,7 +444,7 @@ fn faulted(unhealthy_for: u64) -> Facts {
 #[test]
 fn a_faulted_member_gets_an_empty_volume_only_after_its_time() {
     assert!(matches!(wait(&faulted(299)), Wait::RepairLater { .. }));
-    assert_eq!(act(&faulted(300)), Step::ReplaceVolume { pod: Ordinal(2) });
+    assert_eq!(act(&faulted(300)), Step::ReplaceVolume { pod: Ordinal(2), lost_node: false });
 }
 
 #[test]
@@ -519,7 +519,7 @@ fn a_silent_voter_with_nothing_else_to_do_is_said() {
 fn repair_comes_before_scaling() {
     let mut facts = faulted(300);
     facts.replicas = 5;
-    assert_eq!(act(&facts), Step::ReplaceVolume { pod: Ordinal(2) });
+    assert_eq!(act(&facts), Step::ReplaceVolume { pod: Ordinal(2), lost_node: false });
 }
 
 #[test]
@@ -571,4 +571,33 @@ fn no_disk_is_told_to_forget_a_cluster_that_another_member_says_served() {
         edit(&mut facts, lagging, |report| report.formed = false);
     }
     assert_eq!(wait(&facts), Wait::ConflictingClusters { clusters: vec![cluster(A)] });
+}
+
+fn on_a_lost_node(seconds: u64) -> Facts {
+    let mut facts = healthy(3);
+    silence(&mut facts, 2);
+    let pod = facts.pods.get_mut(&Ordinal(2)).unwrap();
+    pod.lost_node = Some("node-7".to_owned());
+    pod.unhealthy_for = Duration::from_secs(seconds);
+    facts
+}
+
+#[test]
+fn a_member_on_a_lost_node_is_replaced_when_its_time_is_over_and_the_others_can_do_without_it() {
+    let said = wait(&on_a_lost_node(299)).to_string();
+    assert!(
+        said.starts_with("orders-2 is on node-7, which is not ready; its volume is replaced once"),
+        "{said}"
+    );
+    let replaced = Step::ReplaceVolume { pod: Ordinal(2), lost_node: true };
+    assert_eq!(act(&on_a_lost_node(300)), replaced);
+    let mut facts = on_a_lost_node(300);
+    facts.pods.get_mut(&Ordinal(2)).unwrap().lost_node = None;
+    assert!(matches!(wait(&facts), Wait::MembersUnwell { .. }), "its node is well: it comes back");
+    let mut facts = on_a_lost_node(300);
+    facts.repair = Repair::ByHand;
+    assert!(matches!(wait(&facts), Wait::RepairByHand { .. }));
+    let mut facts = on_a_lost_node(300);
+    edit(&mut facts, 0, |report| report.phase = MemberPhase::Faulted);
+    assert!(matches!(wait(&facts), Wait::RepairRefused { .. }), "only the leader would be left");
 }

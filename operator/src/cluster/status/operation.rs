@@ -37,7 +37,7 @@ fn of_step(facts: &Facts, step: &Step, counts: &Counts<'_>) -> About {
     match step {
         Step::SetPods { from, to } => (scale(from.cmp(to)).unwrap_or(OperationType::ScaleUp), None),
         Step::Admit { .. } => (direction(facts, counts).unwrap_or(OperationType::ScaleUp), None),
-        Step::ReplaceVolume { pod } => (OperationType::Repair, Some(facts.name.pod(*pod))),
+        Step::ReplaceVolume { pod, .. } => (OperationType::Repair, Some(facts.name.pod(*pod))),
         Step::RestartPod { pod } | Step::Transfer { pod, .. } => {
             (OperationType::Update, Some(facts.name.pod(*pod)))
         }
