@@ -1,16 +1,13 @@
 //! From the command line to an exit code.
 
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use crate::args::{Args, Command, Form, Local, LogFormat, Operate, Target, Verb};
 use crate::cluster::build::Settings;
 use crate::controller;
 use crate::local::control::{Request, Response};
 use crate::local::layout::Layout;
-use crate::local::manifest::Manifest;
 use crate::local::runner::chain;
 use crate::local::{LocalError, Options, run, speak};
 use crate::output::{self, Screen};
@@ -78,29 +75,9 @@ fn host_name() -> String {
 }
 
 async fn start(options: Options) -> Result<(), LocalError> {
-    // Checked before anything is created: a typo leaves no directory behind.
-    let manifest = Manifest::load(&options.manifest, None)?;
-    let root = options.data_dir.clone().unwrap_or_else(|| Layout::default_root(&manifest.wanted.name.0));
-    log_to(&Layout::create(&root)?)?;
     let redraw = !options.plain;
     let mut stdout = io::stdout();
     run(options, Screen::new(&mut stdout, redraw)).await
-}
-
-/// The run's own log goes to a file: the screen is redrawn over anything that is printed.
-fn log_to(layout: &Layout) -> Result<(), LocalError> {
-    let path = layout.log("operator");
-    let file = OpenOptions::new().create(true).append(true).open(&path);
-    let file = file.map_err(|source| LocalError::File { what: "write", path, source })?;
-    // The DNS server logs every question at INFO.
-    let filter = tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info");
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file));
-    // A full disk loses lines; telling of it on a standard error that is full as well would panic.
-    let subscriber = subscriber.log_internal_errors(false);
-    // Set twice only by tests that run several in one process; the first one stays.
-    subscriber.try_init().ok();
-    Ok(())
 }
 
 async fn ask(verb: Verb) -> Result<ExitCode, LocalError> {

@@ -33,7 +33,7 @@ const AFTER_A_STEP: Duration = Duration::from_millis(250);
 /// While something is waited for.
 const WAITING: Duration = Duration::from_secs(1);
 /// While nothing is to be done.
-const AT_REST: Duration = Duration::from_secs(5);
+pub(super) const AT_REST: Duration = Duration::from_secs(5);
 /// While only a person, or an edit, can change anything.
 const FOR_A_PERSON: Duration = Duration::from_secs(15);
 

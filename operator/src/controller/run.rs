@@ -3,7 +3,6 @@
 //! May import: kube's runtime, `pass`. Deliberately absent: decisions.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +10,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tower::util::MapRequestLayer;
@@ -25,9 +26,9 @@ use super::events::Teller;
 use super::http;
 use super::leadership::{Election, Leadership};
 use super::metrics::{Metrics, Outcome};
-use super::pass::{Memory, Tools, pass};
+use super::pass::{AT_REST, Memory, Tools, pass};
 use crate::admin_client::AdminClients;
-use crate::cluster::build::Settings;
+use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
 
 /// Clusters that are looked at at once, shared by the namespaces.
@@ -73,32 +74,42 @@ pub async fn run(options: Options) -> Result<(), ControllerError> {
     let metrics = Arc::new(Metrics::default());
     http::serve(options.http, Arc::clone(&metrics)).await?;
     let client = client(Arc::clone(&metrics)).await?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    tokio::pin!(stop);
+    let mut stop = stop_signal()?;
     let Some(election) = &options.election else {
         metrics.leads();
         return look_after(client, &options, metrics, stop).await;
     };
     let leadership = tokio::select! {
-        () = &mut stop => return Ok(()),
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
         won = Leadership::won(client.clone(), election) => won.map_err(ControllerError::Lease)?,
     };
     metrics.leads();
-    let mut lost = std::pin::pin!(leadership.lost());
+    let lost = leadership.lost();
     tokio::select! {
         ended = look_after(client, &options, metrics, stop) => {
             leadership.give_back().await;
             ended
         }
-        () = &mut lost => Err(ControllerError::LeaseLost),
+        () = lost => Err(ControllerError::LeaseLost),
     }
+}
+
+/// Turns true on SIGTERM or SIGINT.
+fn stop_signal() -> Result<watch::Receiver<bool>, ControllerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.send(true).ok();
+        // Dropped, it would look like a signal that never comes.
+        stop.closed().await;
+    });
+    Ok(stopped)
 }
 
 /// A client that counts its calls.
@@ -120,7 +131,7 @@ async fn look_after(
     client: Client,
     options: &Options,
     metrics: Arc<Metrics>,
-    stop: impl Future<Output = ()> + Send,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), ControllerError> {
     let scopes = scopes(&options.namespaces);
     for scope in &scopes {
@@ -136,19 +147,9 @@ async fn look_after(
         Tools { client, members: AdminClients::default(), settings: options.settings.clone(), teller };
     let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default() });
     let concurrency = concurrency(scopes.len());
-    let (ended, ends) = watch::channel(false);
-    let running = join_all(
-        scopes.into_iter().map(|scope| passes(Arc::clone(&shared), scope, concurrency, ends.clone())),
-    );
-    tokio::pin!(running);
-    tokio::select! {
-        () = stop => {
-            tracing::info!("stopping");
-            ended.send_replace(true);
-            running.await;
-        }
-        _ = &mut running => {}
-    }
+    let watches =
+        scopes.into_iter().map(|scope| watch_scope(Arc::clone(&shared), scope, concurrency, stop.clone()));
+    join_all(watches).await;
     Ok(())
 }
 
@@ -167,24 +168,26 @@ fn concurrency(scopes: usize) -> u16 {
     (CONCURRENCY / scopes).max(1)
 }
 
-/// Passes over the clusters of one namespace, or of all, until told to end.
-async fn passes(
+/// Looks after one namespace, or after all, until it is told to stop.
+async fn watch_scope(
     shared: Arc<Shared>,
     namespace: Option<&str>,
     concurrency: u16,
-    mut ends: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
     let client = &shared.tools.client;
     // One object that does not parse must not hide the others.
     let clusters: Api<DeserializeGuard<RaftCluster>> = api(client, namespace);
     let sets: Api<StatefulSet> = api(client, namespace);
-    tracing::info!(namespace = namespace.unwrap_or("all"), "watching RaftClusters");
+    let pods: Api<Pod> = api(client, namespace);
+    let labelled = watcher::Config::default().labels(CLUSTER_LABEL);
+    tracing::info!(namespace, "watching RaftClusters");
     Controller::new(clusters, watcher::Config::default())
-        .owns(sets, watcher::Config::default())
+        .owns(sets, labelled.clone())
+        .watches(pods, labelled, |pod| cluster_of(&pod))
         .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(100)))
         .graceful_shutdown_on(async move {
-            // Whoever could tell is gone: that is an end, too.
-            ends.wait_for(|ended| *ended).await.ok();
+            stop.wait_for(|stop| *stop).await.ok();
         })
         .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), Arc::clone(&shared))
         .for_each(|outcome| async move {
@@ -193,6 +196,12 @@ async fn passes(
             }
         })
         .await;
+}
+
+/// The resource whose pod this is, by its label.
+fn cluster_of(pod: &Pod) -> Option<ObjectRef<DeserializeGuard<RaftCluster>>> {
+    let name = pod.labels().get(CLUSTER_LABEL)?;
+    Some(ObjectRef::new(name).within(pod.namespace()?.as_str()))
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -228,7 +237,8 @@ async fn reconcile(
             passed(Outcome::Done);
             shared.metrics.moved(was, kept.memory.phase);
             kept.failures = 0;
-            Ok(Action::requeue(again))
+            let clusters = shared.kept.lock().await.len();
+            Ok(Action::requeue(paced(again, clusters)))
         }
         Ok(None) => {
             passed(Outcome::Done);
@@ -252,6 +262,17 @@ async fn reconcile(
     }
 }
 
+/// Members are asked again and again, for no watch tells what they know. Many clusters at rest are asked less often each, so
+/// that all of them together cost the API server no more than this many passes a second.
+fn paced(again: Duration, clusters: usize) -> Duration {
+    const PASSES_A_SECOND: u32 = 20;
+    if again < AT_REST {
+        return again;
+    }
+    let clusters = u32::try_from(clusters).unwrap_or(u32::MAX);
+    again.max(Duration::from_secs(1).saturating_mul(clusters) / PASSES_A_SECOND)
+}
+
 /// Twice as long after each failure.
 fn backoff(failures: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(LONGEST_BACKOFF)
@@ -260,6 +281,16 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_clusters_at_rest_are_asked_less_often_and_busy_ones_are_not() {
+        let seconds = Duration::from_secs;
+        for (again, clusters, wanted) in
+            [(seconds(5), 3, seconds(5)), (seconds(5), 500, seconds(25)), (seconds(1), 500, seconds(1))]
+        {
+            assert_eq!(paced(again, clusters), wanted, "{clusters}");
+        }
+    }
 
     #[test]
     fn namespaces_are_watched_one_by_one_and_share_the_work() {

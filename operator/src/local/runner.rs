@@ -18,6 +18,7 @@ use super::control::{Asked, ControlServer, Request, Response};
 use super::dns::Zone;
 use super::errors::LocalError;
 use super::follow;
+use super::log::log_to;
 use super::loopback::PEER_PORT;
 use super::manifest::{Manifest, Watch};
 use super::member::Supervised;
@@ -85,6 +86,7 @@ enum End {
 pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError> {
     let manifest = Manifest::load(&options.manifest, None)?;
     let (ground, mut record) = setup::prepare(&options, &manifest)?;
+    log_to(&ground.layout)?;
     let manifest = follow::settle(&mut record, &options.manifest, manifest)?;
     let zone = Arc::new(Zone::new(&ground.service, PEER_PORT).await?);
     let _dns = if options.dns { Some(zone.serve(ground.dns_server).await?) } else { None };
