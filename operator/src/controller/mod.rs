@@ -1,7 +1,7 @@
 //! The operator on Kubernetes: the same facts, plan and status as everywhere, gathered from and carried out through an API
 //! server.
 //!
-//! One pass is `observe → validate → plan → apply → execute → status` ([`pass`]). What it does is decided on live objects,
+//! One pass is `observe → validate → plan → apply → execute → status` (`pass`). What it does is decided on live objects,
 //! never on a cache: a watch only says *when* to look. Nothing here knows raft: members are seen through
 //! `outrigger.v1.Admin`.
 

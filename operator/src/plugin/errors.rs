@@ -2,6 +2,8 @@
 //!
 //! May import: kube's errors. Deliberately absent: retries.
 
+use crate::local::runner::chain;
+
 /// Why nothing could be shown or done.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
@@ -33,22 +35,20 @@ pub enum PluginError {
         pods: Vec<String>,
     },
     /// The API server refused or did not answer.
-    #[error("{what}")]
+    #[error("{what}: {said}")]
     Api {
         /// What was being done.
         what: String,
         /// The API server's words.
-        #[source]
-        source: Box<kube::Error>,
+        said: String,
     },
     /// A command in a pod could not be run: most often for want of the right to.
-    #[error("running a command in {pod} (needs the right `create` on pods/exec)")]
+    #[error("{said} (running a command in {pod} needs the rights get and create on pods/exec)")]
     Exec {
         /// The pod.
         pod: String,
         /// The API server's words.
-        #[source]
-        source: Box<kube::Error>,
+        said: String,
     },
     /// The connection to a command in a pod broke.
     #[error("the connection to the command in {pod} broke")]
@@ -86,4 +86,35 @@ pub enum PluginError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// An API server's words, once: kube's own text has them twice, with all of the answer in between.
+pub(super) fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error
+        && !status.message.is_empty()
+    {
+        return status.message.clone();
+    }
+    chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_api_servers_words_are_said_once() {
+        let forbidden = "pods \"orders-0\" is forbidden: User \"anna\" cannot get resource \"pods/exec\"";
+        let error = kube::Error::Api(Box::new(Status::failure(forbidden, "Forbidden").with_code(403)));
+        let shown = PluginError::Exec { pod: "orders-0".to_owned(), said: words(&error) };
+        let wanted = format!(
+            "{forbidden} (running a command in orders-0 needs the rights get and create on pods/exec)"
+        );
+        assert_eq!(chain(&shown), wanted);
+        // An answer without words is still told of.
+        let silent = words(&kube::Error::Api(Box::new(Status::failure("", "Forbidden").with_code(403))));
+        assert!(silent.contains("403"), "{silent}");
+    }
 }

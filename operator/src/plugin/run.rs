@@ -91,19 +91,20 @@ async fn watch(eyes: &Eyes<'_>, how: &Status) -> Result<(), PluginError> {
     // What can never succeed, such as a wrong name, ends it at once.
     let mut view = look(eyes, how).await?;
     let redraw = io::stdout().is_terminal() && how.output == Form::Table;
-    let mut last = String::new();
+    let mut last = None;
     loop {
-        let text = match how.output {
-            Form::Table => render(&view),
-            Form::Json => serde_json::to_string(&view).unwrap_or_default(),
-        };
-        if redraw || text != last {
+        let lasting = Some(view.lasting());
+        if redraw || lasting != last {
+            let text = match how.output {
+                Form::Table => render(&view),
+                Form::Json => serde_json::to_string(&view).unwrap_or_default(),
+            };
             let lead = if redraw { CLEAR } else { "" };
             let mut out = io::stdout();
             if writeln!(out, "{lead}{}", text.trim_end()).and_then(|()| out.flush()).is_err() {
                 return Ok(());
             }
-            last = text;
+            last = lasting;
         }
         view = loop {
             tokio::select! {

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::ask;
-use super::errors::PluginError;
+use super::errors::{PluginError, words};
 use super::said::Said;
 use crate::cluster::build::CLUSTER_LABEL;
 use crate::crd::RaftCluster;
@@ -127,7 +127,7 @@ fn first(names: &mut Vec<String>, name: Option<&str>) {
 }
 
 fn api_error(what: impl Fn() -> String) -> impl Fn(kube::Error) -> PluginError {
-    move |source| PluginError::Api { what: what(), source: Box::new(source) }
+    move |error| PluginError::Api { what: what(), said: words(&error) }
 }
 
 #[cfg(test)]

@@ -98,6 +98,27 @@ pub(super) struct ConditionView {
     pub(super) for_seconds: Option<i64>,
 }
 
+impl View {
+    /// The same without what moves by itself: ages, and the numbers of every put. Two looks that differ in no more are alike.
+    pub(super) fn lasting(&self) -> Self {
+        let mut lasting = self.clone();
+        if let Some(leader) = &mut lasting.leader {
+            leader.for_seconds = None;
+        }
+        if let Some(operation) = &mut lasting.operation {
+            operation.for_seconds = None;
+        }
+        for found in &mut lasting.trouble {
+            found.for_seconds = None;
+        }
+        for member in &mut lasting.members {
+            // Who is heard from and who is not is told by health and lag.
+            (member.match_index, member.lag_entries, member.last_contact_ms) = (None, None, None);
+        }
+        lasting
+    }
+}
+
 /// Makes the view.
 pub(super) fn view(seen: &Seen, now: &Time) -> View {
     let cluster = &seen.cluster;

@@ -45,9 +45,7 @@ fn a_cluster_in_trouble_says_what_and_since_when() {
     });
     let mut seen = seen(&status);
     seen.pods.pop();
-    seen.live = Live::Unknown(
-        "running a command in orders-1 (needs the right `create` on pods/exec): forbidden".to_owned(),
-    );
+    seen.live = Live::Unknown("pods is forbidden (…)".to_owned());
     let wanted = "\
 RaftCluster shop/orders: Degraded
 Cluster:   8f3c0000000000aa
@@ -56,7 +54,7 @@ Leader:    orders-1 (b1) in term 14, for 60m
 Can lose:  no more: the next loss stops writes
 Operation: Repair orders-2: orders-2 is joining (for 12s)
 Stale:     the spec is of generation 7, the status speaks of 6: is the operator running?
-Unheard:   no MATCH, LAG in entries and CONTACT: running a command in orders-1 (needs the right `create` on pods/exec): forbidden
+Unheard:   no MATCH, LAG in entries and CONTACT: pods is forbidden (…)
 
 MEMBER     ROLE       HEALTH   MATCH   LAG       CONTACT   NODE     POD       RESTARTS   MESSAGE
 orders-0   Follower   Ready    -       None      -         node-1   Running   0

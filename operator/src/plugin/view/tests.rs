@@ -213,3 +213,22 @@ fn json_is_for_programs_camel_case_with_null_for_what_nobody_knows() {
     assert_eq!(json["members"][1]["lastContactMs"], Value::Null);
     assert_eq!(json["leaderUnheard"], Value::Null);
 }
+
+#[test]
+fn only_what_lasts_makes_two_looks_differ() {
+    let first = view(&seen(&healthy_status()), &now());
+    let later = Time("2026-03-01T12:00:09Z".parse::<Timestamp>().unwrap());
+    let mut after_some_puts = seen(&healthy_status());
+    if let Live::Leader(said) = &mut after_some_puts.live {
+        for member in &mut said.members {
+            member.match_index = member.match_index.map(|index| index + 50);
+            member.last_contact_ms = Some(90);
+        }
+    }
+    let second = view(&after_some_puts, &later);
+    assert_ne!(first, second);
+    assert_eq!(first.lasting(), second.lasting());
+    let mut status = healthy_status();
+    status["members"][2]["health"] = json!("Silent");
+    assert_ne!(view(&seen(&status), &now()).lasting(), first.lasting());
+}
