@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CACHE := $(CURDIR)/.cache
 
-.PHONY: help deps build test chart demo bench verify fix generate etcd cluster-up cluster-down cluster-status
+.PHONY: help deps build test chart demo bench verify fix generate etcd e2e images cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,12 @@ cluster-up: ## Bring up a real three-node Kubernetes for the tests, building it 
 
 cluster-down: ## End that Kubernetes, also after a crash: no process, mount, namespace or cgroup stays
 	@bash tests/cluster/clusterctl.sh down
+
+e2e: deps ## Run the scenarios on a real Kubernetes (E2E_FLAGS="story roll" for some; KEEP=1 leaves it up)
+	@bash tests/e2e.sh $(E2E_FLAGS)
+
+images: ## Build both container images into target/images (buildah, or docker)
+	@bash tests/images.sh
 
 cluster-status: ## Its nodes, the health of its components, where the logs are
 	@bash tests/cluster/clusterctl.sh status

@@ -3,8 +3,11 @@
 //! Each kind has a reason of its own, so that one can be looked for. What a note says is pure; sending it is not, and a note
 //! that cannot be sent is only logged: it must not keep anybody from repairing a cluster.
 
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource as _};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use super::apply::MANAGER;
 use crate::cluster::plan::{Decision, Step};
@@ -47,7 +50,8 @@ pub(super) fn turned(before: &RaftClusterStatus, now: &RaftClusterStatus) -> Vec
     notes.extend(operation(before, now));
     for (kind, when_true, when_false) in [
         (conditions::QUORUM_LOST, Some("QuorumLost"), Some("QuorumRestored")),
-        (conditions::DEGRADED, Some("Degraded"), None),
+        // While it is founded nobody is in step yet, and nothing is wrong.
+        (conditions::DEGRADED, Some("Degraded").filter(|_| holds(before, conditions::READY)), None),
         (conditions::READY, None, None),
     ] {
         notes.extend(turn(before, now, kind, when_true, when_false));
@@ -62,7 +66,7 @@ pub(super) fn taken(step: &Step) -> Note {
     match step {
         Step::SetPods { .. } => Note::normal("PodsScaled", said),
         Step::WriteFounding { .. } => Note::normal("RegisterWritten", said),
-        Step::Found { .. } => Note::normal("Founding", said),
+        Step::Found { .. } => Note::normal("FounderTold", said),
         Step::Abandon { .. } => Note::warning("FoundingAbandoned", said),
         Step::Form { .. } => Note::normal("Formed", said),
         Step::Admit { .. } => Note::normal("RosterWritten", said),
@@ -89,8 +93,8 @@ fn operation(before: &RaftClusterStatus, now: &RaftClusterStatus) -> Vec<Note> {
 
 fn named(kind: OperationType) -> &'static str {
     match kind {
-        OperationType::Found => "Found",
-        OperationType::Abandon => "Abandon",
+        OperationType::Found => "Founding",
+        OperationType::Abandon => "Abandoning",
         OperationType::ScaleUp => "ScaleUp",
         OperationType::ScaleDown => "ScaleDown",
         OperationType::Repair => "Repair",
@@ -133,29 +137,47 @@ fn stalled(before: &RaftClusterStatus, now: &RaftClusterStatus) -> Option<Note> 
     (!same).then(|| Note::warning(is.reason.clone(), is.message.clone()))
 }
 
-/// Sends notes to the API server.
+/// Sends notes to the API server, each as an Event of its own: a recorder that counts alike ones keeps the first one's text,
+/// and "orders-0 leads" is no news when orders-1 does.
 #[derive(Clone)]
-pub(super) struct Teller(Recorder);
+pub(super) struct Teller {
+    client: Client,
+    instance: String,
+}
 
 impl Teller {
     pub(super) fn new(client: Client, instance: &str) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance.to_owned()) };
-        Self(Recorder::new(client, reporter))
+        Self { client, instance: instance.to_owned() }
     }
 
     /// Tells them of one cluster.
     pub(super) async fn tell(&self, of: &RaftCluster, notes: Vec<Note>) {
+        let namespace = of.namespace().unwrap_or_default();
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         for note in notes {
-            let event = Event {
-                type_: if note.is_warning { EventType::Warning } else { EventType::Normal },
-                reason: note.reason,
-                note: Some(cut(note.text)),
-                action: "Reconcile".to_owned(),
-                secondary: None,
-            };
-            if let Err(error) = self.0.publish(&event, &of.object_ref(&())).await {
-                tracing::warn!(reason = event.reason, %error, "an Event was not taken");
+            let reason = note.reason.clone();
+            if let Err(error) = api.create(&PostParams::default(), &self.event(of, &namespace, note)).await {
+                tracing::warn!(reason, %error, "an Event was not taken");
             }
+        }
+    }
+
+    fn event(&self, of: &RaftCluster, namespace: &str, note: Note) -> Event {
+        Event {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{}-", of.name_any())),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(if note.is_warning { "Warning" } else { "Normal" }.to_owned()),
+            action: Some("Reconcile".to_owned()),
+            reason: Some(note.reason),
+            note: Some(cut(note.text)),
+            event_time: Some(MicroTime(Timestamp::now())),
+            regarding: Some(of.object_ref(&())),
+            reporting_controller: Some(MANAGER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
         }
     }
 }

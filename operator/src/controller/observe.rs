@@ -129,7 +129,10 @@ impl Observed {
                 return (*ordinal, Answer::Silent("the pod is being deleted".to_owned()), false);
             }
             let answer = match self.address(*ordinal) {
-                Some(address) => ask(&name.pod(*ordinal), &address, clients).await,
+                Some(address) => match ask(&name.pod(*ordinal), &address, clients).await {
+                    Answer::Silent(why) => Answer::Silent(why_not_running(pod).unwrap_or(why)),
+                    answer @ Answer::Report(_) => answer,
+                },
                 None => Answer::Silent(why_no_address(pod)),
             };
             (*ordinal, answer, self.is_outdated(pod))
@@ -142,6 +145,20 @@ impl Observed {
             })
             .collect()
     }
+}
+
+/// What the kubelet says of a container that does not run: its image, a crash.
+fn why_not_running(pod: &KubePod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let mut waiting =
+        containers.filter_map(|found| Some((&found.name, found.state.as_ref()?.waiting.as_ref()?)));
+    // What only waits for its turn explains nothing.
+    let told = waiting.find(|(_, waiting)| waiting.message.is_some());
+    told.map(|(name, waiting)| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("container {name} waits: {}: {}", text(&waiting.reason), text(&waiting.message))
+    })
 }
 
 /// What keeps a pod from having an address: the scheduler's word, or the container's.

@@ -250,7 +250,11 @@ impl Turn<'_> {
                 self.apply(&live, facts, hands.observed, to).await.map(drop)
             }
             Work::Ours(Step::WriteFounding { next, .. }) => {
-                status::write_founding(&self.tools.client, live, &next).await.map(drop)
+                let before = live.status.clone().unwrap_or_default();
+                let live = status::write_founding(&self.tools.client, live, &next).await?;
+                let after = live.status.clone().unwrap_or_default();
+                self.tools.teller.tell(&live, events::turned(&before, &after)).await;
+                Ok(())
             }
             Work::Ours(Step::ReplaceVolume { pod, lost_node }) => hands.replace_volume(pod, lost_node).await,
             Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await,

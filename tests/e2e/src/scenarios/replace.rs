@@ -9,7 +9,7 @@ use crate::subject::{CHANGE, Subject, ids};
 use crate::writer::Writer;
 use crate::{Outcome, World, seen};
 
-const OPERATOR: &str = "deployment/outrigger-operator";
+const OPERATOR: &str = "deployment/outrigger";
 
 pub(crate) async fn run(_world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     let orders = Subject::create(kubectl, "kept", &json!({})).await?;
