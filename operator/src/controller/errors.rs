@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use kube::core::Status;
 use kube_lease_manager::LeaseManagerError;
 
 use crate::admin_client::AdminError;
@@ -37,7 +38,7 @@ impl PassError {
     pub(super) fn refusal(self) -> Result<String, Self> {
         if let Self::Api { what, source } = &self
             && let kube::Error::Api(status) = &**source
-            && matches!(status.code, 400 | 403 | 422)
+            && is_refusal(status)
         {
             return Ok(format!("{what}: {}", status.message));
         }
@@ -54,6 +55,13 @@ impl PassError {
             Self::Admin(_) | Self::Register(_) | Self::Encode(_) => false,
         }
     }
+}
+
+/// Whether the API server has something against the object itself, so that trying again would not help. A field that no schema
+/// knows is a 500 in a server-side apply.
+pub(super) fn is_refusal(status: &Status) -> bool {
+    matches!(status.code, 400 | 403 | 422)
+        || (status.code == 500 && status.message.contains("failed to create typed patch object"))
 }
 
 /// Names what was being done.

@@ -133,7 +133,7 @@ impl Observed {
                     Answer::Silent(why) => Answer::Silent(why_not_running(pod).unwrap_or(why)),
                     answer @ Answer::Report(_) => answer,
                 },
-                None => Answer::Silent(why_no_address(pod)),
+                None => Answer::Silent(why_no_address(pod, self.claims.get(ordinal))),
             };
             (*ordinal, answer, self.is_outdated(pod))
         });
@@ -162,17 +162,19 @@ fn why_not_running(pod: &KubePod) -> Option<String> {
 }
 
 /// What keeps a pod from having an address: the scheduler's word, or the container's.
-fn why_no_address(pod: &KubePod) -> String {
+fn why_no_address(pod: &KubePod, claim: Option<&PersistentVolumeClaim>) -> String {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let waiting =
         conditions.iter().find(|condition| condition.status == "False" && condition.message.is_some());
-    match waiting {
-        Some(condition) => format!(
-            "the pod has no address yet: {}: {}",
-            condition.type_,
-            condition.message.as_deref().unwrap_or_default()
-        ),
-        None => "the pod has no address yet".to_owned(),
-    }
+    let why = waiting.map_or(String::new(), |condition| {
+        format!(": {}: {}", condition.type_, condition.message.as_deref().unwrap_or_default())
+    });
+    let unbound = claim
+        .filter(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"));
+    let unbound = unbound.map_or(String::new(), |claim| {
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or("none");
+        format!("; its claim {} is not bound (storage class {class})", claim.name_any())
+    });
+    format!("the pod has no address yet{why}{unbound}")
 }

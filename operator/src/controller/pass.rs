@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _};
 
-use super::apply::{self, Written};
+use super::apply::{self, Obstacle, Written};
 use super::errors::{Doing as _, PassError};
 use super::events::{self, Teller};
 use super::execute::Hands;
@@ -43,6 +43,8 @@ pub(super) struct Memory {
     unwell: Unwell,
     stuck: Stuck,
     written: Written,
+    /// What stood in the way of the last step: the step comes again, and meanwhile the status says so.
+    in_the_way: Vec<Obstacle>,
     /// Where it stood when it was last looked at.
     pub(super) phase: Option<Phase>,
 }
@@ -123,11 +125,12 @@ impl Turn<'_> {
         } else {
             self.tend(&live, &facts, &hands, matches!(decision, Decision::Settled)).await?
         };
-        let obstacles = &tended.obstacles;
+        let stuck = std::mem::take(&mut self.memory.in_the_way);
+        let obstacles = [tended.obstacles, stuck.clone()].concat();
         let mut status = self.status(&live, &observed, &facts, &decision);
         let previous = RaftClusterStatus::default();
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
-        status::note_obstacles(&mut status, obstacles, context);
+        status::note_obstacles(&mut status, &obstacles, context);
         status::note_growth(&mut status, tended.growing.as_deref(), context);
         status::note_apps(&mut status, &hints::unready_apps(&observed), context);
         // The intent is written before the act, so that an operator that dies in between says what it was about.
@@ -143,9 +146,14 @@ impl Turn<'_> {
             Decision::Act(step) => {
                 tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
                 let note = events::taken(&step);
-                self.act(step, live.clone(), &facts, &hands).await?;
-                self.tools.teller.tell(&live, vec![note]).await;
-                Ok(AFTER_A_STEP)
+                let in_the_way = self.act(step, live.clone(), &facts, &hands).await?;
+                if in_the_way.is_empty() {
+                    self.tools.teller.tell(&live, vec![note]).await;
+                    return Ok(AFTER_A_STEP);
+                }
+                let again = if in_the_way == stuck { FOR_A_PERSON } else { AFTER_A_STEP };
+                self.memory.in_the_way = in_the_way;
+                Ok(again)
             }
         }
     }
@@ -197,7 +205,7 @@ impl Turn<'_> {
         facts: &Facts,
         observed: &Observed,
         pods: u8,
-    ) -> Result<Vec<apply::Obstacle>, PassError> {
+    ) -> Result<Vec<Obstacle>, PassError> {
         let wanted = self.wanted;
         let owner = live.controller_owner_ref(&()).unwrap_or_default();
         let blueprint = Blueprint {
@@ -241,23 +249,24 @@ impl Turn<'_> {
         live: RaftCluster,
         facts: &Facts,
         hands: &Hands<'_>,
-    ) -> Result<(), PassError> {
+    ) -> Result<Vec<Obstacle>, PassError> {
         // A member without an address is not called: nobody listens at this one.
         let at = |pod: Ordinal| hands.observed.address(pod).unwrap_or_else(|| "0.0.0.0:0".to_owned());
         match members::call(step, &facts.name, at, &self.tools.members).await? {
-            Work::Called => Ok(()),
+            Work::Called => {}
             Work::Ours(Step::SetPods { to, .. }) => {
-                self.apply(&live, facts, hands.observed, to).await.map(drop)
+                return self.apply(&live, facts, hands.observed, to).await;
             }
             Work::Ours(Step::WriteFounding { next, .. }) => {
                 let before = live.status.clone().unwrap_or_default();
                 let live = status::write_founding(&self.tools.client, live, &next).await?;
                 let after = live.status.clone().unwrap_or_default();
                 self.tools.teller.tell(&live, events::turned(&before, &after)).await;
-                Ok(())
             }
-            Work::Ours(Step::ReplaceVolume { pod, lost_node }) => hands.replace_volume(pod, lost_node).await,
-            Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await,
+            Work::Ours(Step::ReplaceVolume { pod, lost_node }) => {
+                hands.replace_volume(pod, lost_node).await?
+            }
+            Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await?,
             // Calls to members were made before.
             Work::Ours(
                 Step::Found { .. }
@@ -265,8 +274,9 @@ impl Turn<'_> {
                 | Step::Abandon { .. }
                 | Step::Admit { .. }
                 | Step::Transfer { .. },
-            ) => Ok(()),
+            ) => {}
         }
+        Ok(Vec::new())
     }
 }
 
