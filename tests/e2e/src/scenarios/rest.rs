@@ -1,4 +1,5 @@
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -10,6 +11,27 @@ use crate::{Outcome, World, seen};
 
 /// How long the operator is watched doing nothing: several of its passes.
 const WATCHED: Duration = Duration::from_secs(25);
+/// It has come to rest once it has written nothing for this long: members are asked every 5 s.
+const CALM: Duration = Duration::from_secs(8);
+
+/// How long it may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until the cluster's last news (an application's readiness comes after the cluster's) is written; what was asked by then.
+async fn at_rest(log: &Path) -> Result<Vec<Request>> {
+    let (began, mut since) = (Instant::now(), Instant::now());
+    let mut seen = audit::of_the_operator(log).await?;
+    while since.elapsed() < CALM {
+        ensure!(began.elapsed() < PATIENCE, "it never came to rest: {:?}", seen.last());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = audit::of_the_operator(log).await?;
+        if now.iter().skip(seen.len()).any(Request::is_write) {
+            since = Instant::now();
+        }
+        seen = now;
+    }
+    Ok(seen)
+}
 
 pub(crate) async fn run(world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     let Some(log) = &world.audit_log else {
@@ -17,7 +39,7 @@ pub(crate) async fn run(world: &World, kubectl: &Kubectl) -> Result<Outcome> {
         return Ok(Outcome::default());
     };
     Subject::create(kubectl, "idle", &json!({})).await?;
-    let before = audit::of_the_operator(log).await?;
+    let before = at_rest(log).await?;
     // There is no condition to wait for: that nothing happens takes time to see.
     tokio::time::sleep(WATCHED).await;
     let after = audit::of_the_operator(log).await?;
