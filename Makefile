@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CACHE := $(CURDIR)/.cache
 
-.PHONY: help deps build test demo bench verify fix generate etcd cluster-up cluster-down cluster-status
+.PHONY: help deps build test chart demo bench verify fix generate etcd e2e images cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,12 @@ cluster-up: ## Bring up a real three-node Kubernetes for the tests, building it 
 cluster-down: ## End that Kubernetes, also after a crash: no process, mount, namespace or cgroup stays
 	@bash tests/cluster/clusterctl.sh down
 
+e2e: deps ## Run the scenarios on a real Kubernetes (E2E_FLAGS="story roll" for some; KEEP=1 leaves it up)
+	@bash tests/e2e.sh $(E2E_FLAGS)
+
+images: ## Build both container images into target/images (buildah, or docker)
+	@bash tests/images.sh
+
 cluster-status: ## Its nodes, the health of its components, where the logs are
 	@bash tests/cluster/clusterctl.sh status
 
@@ -36,6 +42,9 @@ test: build etcd ## Run all tests: unit, property, real processes, the real etcd
 	OUTRIGGER_BIN=$(CURDIR)/target/release/outrigger \
 	  OUTRIGGER_OPERATOR_BIN=$(CURDIR)/target/release/outrigger-operator OUTRIGGER_CACHE=$(CACHE) RUST_TEST_THREADS=1 \
 	  $(CARGO) test -p outrigger-tests --locked
+
+chart: ## Check the Helm chart: lint, golden files, refused values (UPDATE=1 writes the golden files anew; needs Go)
+	@bash tests/chart.sh
 
 demo: build ## Run examples/orders.yaml on this machine: kill the leader, wipe a volume (CI=1 ends by itself)
 	@bash tests/demo.sh
@@ -50,6 +59,7 @@ verify: ## Formatting, lints, docs, generated files, dependency rules
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	$(CARGO) run --locked -q -p outrigger-operator --bin crdgen -- --check
 	@bash tests/deny.sh
+	@bash tests/chart.sh --if-built
 
 fix: ## Format, and apply what clippy can fix
 	$(CARGO) fmt --all

@@ -1,8 +1,9 @@
 //! The command line of `outrigger-operator`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::local::Options;
 use crate::local::loopback::Loopback;
@@ -28,9 +29,18 @@ pub enum Command {
 /// `outrigger-operator run`.
 #[derive(ClapArgs, Debug)]
 pub struct Operate {
-    /// The namespace to look after [default: all].
-    #[arg(long, env = "OUTRIGGER_NAMESPACE", value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
+    /// A namespace to look after; several by commas, or by giving it several times [default: all].
+    #[arg(
+        long = "namespace",
+        env = "OUTRIGGER_NAMESPACE",
+        value_delimiter = ',',
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        value_name = "NAMESPACE"
+    )]
+    pub namespaces: Vec<String>,
+    /// In which form the log is written, on standard error. How much: RUST_LOG, for example outrigger_operator=debug.
+    #[arg(long, env = "OUTRIGGER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
     /// The sidecar's image where a RaftCluster names none.
     #[arg(long, env = "OUTRIGGER_SIDECAR_IMAGE", value_name = "IMAGE")]
     pub sidecar_image: String,
@@ -45,6 +55,27 @@ pub struct Operate {
         value_name = "NAMESPACE"
     )]
     pub operator_namespace: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "OUTRIGGER_HTTP_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub http_listen: SocketAddr,
+    /// Whether a Lease in the operator's namespace says which of several operators acts.
+    #[arg(long, env = "OUTRIGGER_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub leader_election: bool,
+    /// The Lease's name.
+    #[arg(long, env = "OUTRIGGER_LEASE_NAME", default_value = "outrigger-operator", value_name = "NAME")]
+    pub lease_name: String,
+    /// This process among several, as the Lease and the Events name it: the pod's name [default: the host's name].
+    #[arg(long, env = "OUTRIGGER_POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+}
+
+/// In which form a log is written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// An object a line, for machines.
+    Json,
+    /// For people.
+    Text,
 }
 
 const EXAMPLES: &str = "\
@@ -156,6 +187,9 @@ pub enum Verb {
         target: Target,
         /// Which member: 2 for orders-2.
         ordinal: u8,
+        /// Even if the members that are left are no quorum: then nothing is written any more, until the data is put back.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -238,6 +272,17 @@ mod tests {
             let help = verb.render_help().to_string();
             assert!(help.contains("2 what was asked for is wrong"), "{help}");
         }
+    }
+
+    #[test]
+    fn namespaces_are_given_one_by_one_or_in_a_list() {
+        for given in ["--namespace=a --namespace=b", "--namespace a,b"] {
+            let line = format!("outrigger-operator run --sidecar-image=x {given}");
+            let Command::Run(how) = parse(&line).unwrap().command else { unreachable!("{given}") };
+            assert_eq!(how.namespaces, ["a", "b"], "{given}");
+        }
+        // An empty one would mean all of them.
+        assert!(parse("outrigger-operator run --sidecar-image=x --namespace=").is_err());
     }
 
     #[test]

@@ -1,16 +1,13 @@
 //! From the command line to an exit code.
 
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
 
-use crate::args::{Args, Command, Form, Local, Operate, Target, Verb};
+use crate::args::{Args, Command, Form, Local, LogFormat, Operate, Target, Verb};
 use crate::cluster::build::Settings;
 use crate::controller;
 use crate::local::control::{Request, Response};
 use crate::local::layout::Layout;
-use crate::local::manifest::Manifest;
 use crate::local::runner::chain;
 use crate::local::{LocalError, Options, run, speak};
 use crate::output::{self, Screen};
@@ -35,15 +32,34 @@ pub async fn execute(args: Args) -> ExitCode {
     }
 }
 
-/// The operator on Kubernetes; logs JSON on standard error.
+/// The operator on Kubernetes; logs on standard error.
 async fn operate(how: Operate) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
-    let subscriber = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr);
-    subscriber.log_internal_errors(false).try_init().ok();
-    let Operate { namespace, sidecar_image, cluster_domain, operator_namespace } = how;
-    let settings = Settings { sidecar_image, cluster_domain, operator_namespace };
-    match controller::run(controller::Options { namespace, settings }).await {
+    // A standard error that takes nothing leaves nobody to tell.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
+    match how.log_format {
+        LogFormat::Json => subscriber.json().try_init().ok(),
+        LogFormat::Text => subscriber.try_init().ok(),
+    };
+    let identity = how.pod_name.unwrap_or_else(host_name);
+    let election = how.leader_election.then(|| controller::Election {
+        namespace: how.operator_namespace.clone(),
+        lease: how.lease_name,
+        identity,
+    });
+    let settings = Settings {
+        sidecar_image: how.sidecar_image,
+        cluster_domain: how.cluster_domain,
+        operator_namespace: how.operator_namespace,
+    };
+    let options =
+        controller::Options { namespaces: how.namespaces, settings, http: how.http_listen, election };
+    match controller::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::line(&mut io::stderr(), &format!("outrigger-operator: {}", chain(&error))).ok();
@@ -52,30 +68,16 @@ async fn operate(how: Operate) -> ExitCode {
     }
 }
 
+/// A process without a pod's name goes by its host's and its own number.
+fn host_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}", std::process::id())
+}
+
 async fn start(options: Options) -> Result<(), LocalError> {
-    // Checked before anything is created: a typo leaves no directory behind.
-    let manifest = Manifest::load(&options.manifest, None)?;
-    let root = options.data_dir.clone().unwrap_or_else(|| Layout::default_root(&manifest.wanted.name.0));
-    log_to(&Layout::create(&root)?)?;
     let redraw = !options.plain;
     let mut stdout = io::stdout();
     run(options, Screen::new(&mut stdout, redraw)).await
-}
-
-/// The run's own log goes to a file: the screen is redrawn over anything that is printed.
-fn log_to(layout: &Layout) -> Result<(), LocalError> {
-    let path = layout.log("operator");
-    let file = OpenOptions::new().create(true).append(true).open(&path);
-    let file = file.map_err(|source| LocalError::File { what: "write", path, source })?;
-    // The DNS server logs every question at INFO.
-    let filter = tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info");
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file));
-    // A full disk loses lines; telling of it on a standard error that is full as well would panic.
-    let subscriber = subscriber.log_internal_errors(false);
-    // Set twice only by tests that run several in one process; the first one stays.
-    subscriber.try_init().ok();
-    Ok(())
 }
 
 async fn ask(verb: Verb) -> Result<ExitCode, LocalError> {
@@ -84,7 +86,7 @@ async fn ask(verb: Verb) -> Result<ExitCode, LocalError> {
         Verb::Status { target, output } => (target, Request::Status, output),
         Verb::Stop { target } => (target, Request::Stop, Form::Table),
         Verb::Delete { target } => (target, Request::Delete, Form::Table),
-        Verb::Wipe { target, ordinal } => (target, Request::Wipe { ordinal }, Form::Table),
+        Verb::Wipe { target, ordinal, force } => (target, Request::Wipe { ordinal, force }, Form::Table),
     };
     let Target { name, data_dir } = target;
     let root = data_dir.unwrap_or_else(|| Layout::default_root(&name));

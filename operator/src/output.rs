@@ -11,7 +11,7 @@ use crate::crd::{Health, Lag, MemberRole, Phase};
 use crate::local::view::View;
 
 /// Clears a terminal and goes to its first column and row.
-const CLEAR: &str = "\x1b[2J\x1b[H";
+pub(crate) const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Where a run shows what stands.
 pub struct Screen<'a> {
@@ -164,7 +164,7 @@ fn conditions(view: &View, counters: Counters) -> String {
 }
 
 /// Columns three spaces apart, as `kubectl` prints them.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
     let all = || std::iter::once(&header).chain(rows);
     let widths: Vec<usize> = (0..header.len())
@@ -185,12 +185,12 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn line_of(text: &mut String, name: &str, value: &str) {
+pub(crate) fn line_of(text: &mut String, name: &str, value: &str) {
     // Writing to a string cannot fail.
     writeln!(text, "{:<11}{value}", format!("{name}:")).ok();
 }
 
-fn age(seconds: i64) -> String {
+pub(crate) fn age(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{}s", seconds.max(0)),
         120..7_200 => format!("{}m", seconds / 60),
@@ -203,7 +203,7 @@ fn phase(phase: Phase) -> String {
     format!("{phase:?}")
 }
 
-fn role(role: MemberRole) -> String {
+pub(crate) fn role(role: MemberRole) -> String {
     match role {
         MemberRole::None | MemberRole::Unknown => "-".to_owned(),
         MemberRole::Leader | MemberRole::Follower | MemberRole::Candidate | MemberRole::Learner => {

@@ -44,6 +44,8 @@ pub struct Plan {
     pub value_size_bytes: usize,
     /// A call without an answer after this long has an unknown outcome.
     pub deadline: Duration,
+    /// Between two calls of a client.
+    pub pause: Duration,
     /// Seeds every choice.
     pub seed: u64,
 }
@@ -53,7 +55,8 @@ impl Plan {
     #[must_use]
     pub const fn contended(endpoints: Vec<SocketAddr>, seed: u64) -> Self {
         let deadline = Duration::from_secs(2);
-        Self { endpoints, clients: 8, keys: 16, value_size_bytes: 32, deadline, seed }
+        let pause = Duration::ZERO;
+        Self { endpoints, clients: 8, keys: 16, value_size_bytes: 32, deadline, pause, seed }
     }
 }
 
@@ -183,6 +186,9 @@ impl RecordedClient {
                     self.at = self.at.wrapping_add(1);
                     tokio::time::sleep(AFTER_ERROR).await;
                 }
+            }
+            if !self.plan.pause.is_zero() {
+                tokio::time::sleep(self.plan.pause).await;
             }
         }
         self.recorder.into_operations()

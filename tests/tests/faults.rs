@@ -70,6 +70,13 @@ async fn a_log_that_lost_what_was_acknowledged_stops_the_member_which_names_file
     judged(&cluster, load).await
 }
 
+/// What `outrigger wal dump` says on standard error about a directory, and how it ends.
+async fn dumped(data: &std::path::Path) -> Result<(String, std::process::ExitStatus)> {
+    let output =
+        tokio::process::Command::new(binaries::outrigger()?).args(["wal", "dump"]).arg(data).output().await?;
+    Ok((String::from_utf8(output.stderr)?, output.status))
+}
+
 async fn stopped_by(
     cluster: &mut Cluster,
     victim: usize,
@@ -77,7 +84,12 @@ async fn stopped_by(
 ) -> Result<()> {
     let id = cluster.member(victim)?.status().await?.member_id;
     cluster.kill(victim)?;
-    let frame = damage(&cluster.member(victim)?.data)?;
+    let data = cluster.member(victim)?.data.clone();
+    let (said, ended) = dumped(&data).await?;
+    ensure!(ended.success(), "what a crash leaves is no damage: {said}");
+    let frame = damage(&data)?;
+    let (said, ended) = dumped(&data).await?;
+    ensure!(ended.code() == Some(1) && said.contains("is damaged"), "wal dump ended with {ended}: {said}");
     cluster.spawn(victim)?;
     let member = cluster.member(victim)?;
     let faulted = wait::until_ok("the fault", STEP, async || {

@@ -47,6 +47,9 @@ async fn a_scale_stands_over_a_restart_and_a_stop_without_a_quorum_is_no_failure
         ensure!(code == 2 && said.contains(named), "{verb} {more:?} ended with {code}: {said}");
     }
 
+    let (code, said) = ended(&runner, "wipe", &["0"]).await?;
+    ensure!(code == 1 && said.contains("--force"), "wiping the only member ended with {code}: {said}");
+
     runner.scale(3).await?;
     runner.settled(3).await?;
     runner.kill_and_start_again()?;

@@ -54,6 +54,8 @@ pub struct Pod {
     pub unhealthy_for: Duration,
     /// How long its log has stood still at the leader although entries are missing; zero while it advances or lacks none.
     pub stuck_for: Duration,
+    /// The node that it is on, if that is known to be not ready: such a pod cannot be stopped in order, nor start elsewhere.
+    pub lost_node: Option<String>,
 }
 
 /// What a member said.

@@ -14,3 +14,4 @@ pub mod report;
 pub mod standing;
 pub mod status;
 pub mod validate;
+pub mod volumes;

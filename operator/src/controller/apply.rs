@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::covers::covers;
-use super::errors::{Doing as _, PassError};
+use super::errors::{Doing as _, PassError, is_refusal};
 use crate::cluster::build::{self, Children};
 use crate::cluster::ids::ClusterName;
 
@@ -129,7 +129,7 @@ impl Applier<'_> {
                 Ok(())
             }
             // What is wrong with the object itself is said in the status; it is tried again with the next pass.
-            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            Err(kube::Error::Api(status)) if is_refusal(&status) => {
                 self.obstacles.push(Obstacle::Refused(format!("{}: {}", named(), status.message)));
                 Ok(())
             }

@@ -2,6 +2,11 @@
 //!
 //! May import: kube's errors. Deliberately absent: retries; a pass that fails is begun again, later each time.
 
+use std::net::SocketAddr;
+
+use kube::core::Status;
+use kube_lease_manager::LeaseManagerError;
+
 use crate::admin_client::AdminError;
 use crate::cluster::founding::RegisterError;
 
@@ -29,6 +34,17 @@ pub(super) enum PassError {
 }
 
 impl PassError {
+    /// What the API server has against an object of ours, in its words; other errors are given back.
+    pub(super) fn refusal(self) -> Result<String, Self> {
+        if let Self::Api { what, source } = &self
+            && let kube::Error::Api(status) = &**source
+            && is_refusal(status)
+        {
+            return Ok(format!("{what}: {}", status.message));
+        }
+        Err(self)
+    }
+
     /// Whether somebody else changed the object meanwhile: no fault, the next pass decides anew.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
@@ -39,6 +55,13 @@ impl PassError {
             Self::Admin(_) | Self::Register(_) | Self::Encode(_) => false,
         }
     }
+}
+
+/// Whether the API server has something against the object itself, so that trying again would not help. A field that no schema
+/// knows is a 500 in a server-side apply.
+pub(super) fn is_refusal(status: &Status) -> bool {
+    matches!(status.code, 400 | 403 | 422)
+        || (status.code == 500 && status.message.contains("failed to create typed patch object"))
 }
 
 /// Names what was being done.
@@ -59,6 +82,26 @@ pub enum ControllerError {
     /// There is no way to reach an API server.
     #[error("no API server can be reached: run in a pod with a service account, or set KUBECONFIG")]
     Config(#[source] Box<kube::Error>),
+    /// The system refuses signal handlers.
+    #[error("signals cannot be listened to")]
+    Signals(#[source] std::io::Error),
+    /// The HTTP port is taken.
+    #[error("cannot listen on {address} for probes and metrics: name another with --http-listen")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The Lease cannot be made or read.
+    #[error(
+        "the Lease that says which operator leads cannot be used: check the rights on leases.coordination.k8s.io in the operator's namespace, or run with --leader-election=false"
+    )]
+    Lease(#[source] LeaseManagerError),
+    /// Another operator leads now.
+    #[error("the Lease is lost: another operator leads; this one ends, and starts again as a stand-by")]
+    LeaseLost,
     /// The resource is not known to the API server.
     #[error(
         "the API server does not serve raftclusters.outrigger.dev: apply crds/raftclusters.outrigger.dev.yaml first"

@@ -27,26 +27,39 @@ impl Hands<'_> {
     /// Deletes a pod; the set makes it anew from the present template.
     pub(super) async fn restart(&self, pod: Ordinal) -> Result<(), PassError> {
         let Some(live) = self.observed.pods.get(&pod) else { return Ok(()) };
-        let api: Api<KubePod> = Api::namespaced(self.client.clone(), self.namespace);
-        self.delete(&api, live).await
+        self.end(live, None).await
     }
 
     /// Deletes a claim and then its pod: the set makes both anew, and the member that starts there has an empty disk.
-    pub(super) async fn replace_volume(&self, pod: Ordinal) -> Result<(), PassError> {
+    ///
+    /// On a lost node nobody would confirm the pod's end, so it is not waited for: should the old member run on there, its id
+    /// is no longer the one that the new member joins with, and it is refused everywhere.
+    pub(super) async fn replace_volume(&self, pod: Ordinal, lost_node: bool) -> Result<(), PassError> {
         if let Some(claim) = self.observed.claims.get(&pod) {
             let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
-            self.delete(&api, claim).await?;
+            self.delete(&api, claim, None).await?;
         }
-        self.restart(pod).await
+        let Some(live) = self.observed.pods.get(&pod) else { return Ok(()) };
+        self.end(live, lost_node.then_some(0)).await
     }
 
-    async fn delete<K>(&self, api: &Api<K>, live: &K) -> Result<(), PassError>
+    async fn end(&self, live: &KubePod, grace_seconds: Option<u32>) -> Result<(), PassError> {
+        let api: Api<KubePod> = Api::namespaced(self.client.clone(), self.namespace);
+        self.delete(&api, live, grace_seconds).await
+    }
+
+    pub(super) async fn delete<K>(
+        &self,
+        api: &Api<K>,
+        live: &K,
+        grace_period_seconds: Option<u32>,
+    ) -> Result<(), PassError>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     {
         let name = live.name_any();
         let preconditions = Some(Preconditions { uid: live.uid(), resource_version: None });
-        let how = DeleteParams { preconditions, ..DeleteParams::default() };
+        let how = DeleteParams { preconditions, grace_period_seconds, ..DeleteParams::default() };
         match api.delete(&name, &how).await {
             Ok(_) => Ok(()),
             // Gone already, or another one by now: the next pass looks again.

@@ -49,8 +49,12 @@ pub(super) async fn observe(
     let claims =
         claims.list(&selected).await.doing(|| format!("listing the claims of {namespace}/{name}"))?;
     let uid = set.as_ref().and_then(|set| set.uid());
-    // A pod that only wears the label is not one of ours.
-    let is_ours = |pod: &KubePod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+    let in_between = set.as_ref().is_none_or(|set| set.metadata.deletion_timestamp.is_some());
+    // A pod that only wears the label is not one of ours. While the set is made again, its pods have no owner.
+    let is_ours = |pod: &KubePod| match pod.owner_references() {
+        [] => in_between && pod.labels().contains_key(REVISION_LABEL),
+        owners => owners.iter().any(|owner| Some(&owner.uid) == uid.as_ref()),
+    };
     Ok(Observed {
         pods: by_ordinal(pods.items.into_iter().filter(is_ours), |pod| name.ordinal_of(pod)),
         claims: by_ordinal(claims.items, |claim| {
@@ -68,10 +72,21 @@ fn by_ordinal<K: kube::Resource>(
 }
 
 impl Observed {
-    /// How many pods are asked for; 0 while there is no set.
+    /// How many pods are asked for. While there is no set: as many as there are, so that the one that is made takes over all
+    /// of them and stops none.
     pub(super) fn pods_wanted(&self) -> u8 {
-        let replicas = self.set.as_ref().and_then(|set| set.spec.as_ref()).and_then(|spec| spec.replicas);
-        replicas.and_then(|replicas| u8::try_from(replicas).ok()).unwrap_or(0)
+        match &self.set {
+            Some(set) => {
+                let replicas = set.spec.as_ref().and_then(|spec| spec.replicas);
+                replicas.and_then(|replicas| u8::try_from(replicas).ok()).unwrap_or(0)
+            }
+            None => self.pods.keys().next_back().map_or(0, |last| last.0.saturating_add(1)),
+        }
+    }
+
+    /// The set is being deleted: it is made again only when it is gone.
+    pub(super) fn is_set_going(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| set.metadata.deletion_timestamp.is_some())
     }
 
     /// Where a pod's member is called; `None` while the pod has no address.
@@ -114,8 +129,11 @@ impl Observed {
                 return (*ordinal, Answer::Silent("the pod is being deleted".to_owned()), false);
             }
             let answer = match self.address(*ordinal) {
-                Some(address) => ask(&name.pod(*ordinal), &address, clients).await,
-                None => Answer::Silent(why_no_address(pod)),
+                Some(address) => match ask(&name.pod(*ordinal), &address, clients).await {
+                    Answer::Silent(why) => Answer::Silent(why_not_running(pod).unwrap_or(why)),
+                    answer @ Answer::Report(_) => answer,
+                },
+                None => Answer::Silent(why_no_address(pod, self.claims.get(ordinal))),
             };
             (*ordinal, answer, self.is_outdated(pod))
         });
@@ -123,24 +141,40 @@ impl Observed {
         answers
             .map(|(ordinal, answer, outdated)| {
                 let unhealthy_for = unwell.note(ordinal, &answer);
-                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO })
+                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
             })
             .collect()
     }
 }
 
+/// What the kubelet says of a container that does not run: its image, a crash.
+fn why_not_running(pod: &KubePod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let mut waiting =
+        containers.filter_map(|found| Some((&found.name, found.state.as_ref()?.waiting.as_ref()?)));
+    // What only waits for its turn explains nothing.
+    let told = waiting.find(|(_, waiting)| waiting.message.is_some());
+    told.map(|(name, waiting)| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("container {name} waits: {}: {}", text(&waiting.reason), text(&waiting.message))
+    })
+}
+
 /// What keeps a pod from having an address: the scheduler's word, or the container's.
-fn why_no_address(pod: &KubePod) -> String {
+fn why_no_address(pod: &KubePod, claim: Option<&PersistentVolumeClaim>) -> String {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let waiting =
         conditions.iter().find(|condition| condition.status == "False" && condition.message.is_some());
-    match waiting {
-        Some(condition) => format!(
-            "the pod has no address yet: {}: {}",
-            condition.type_,
-            condition.message.as_deref().unwrap_or_default()
-        ),
-        None => "the pod has no address yet".to_owned(),
-    }
+    let why = waiting.map_or(String::new(), |condition| {
+        format!(": {}: {}", condition.type_, condition.message.as_deref().unwrap_or_default())
+    });
+    let unbound = claim
+        .filter(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"));
+    let unbound = unbound.map_or(String::new(), |claim| {
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or("none");
+        format!("; its claim {} is not bound (storage class {class})", claim.name_any())
+    });
+    format!("the pod has no address yet{why}{unbound}")
 }

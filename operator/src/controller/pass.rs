@@ -8,11 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _};
 
-use super::apply::{self, Written};
+use super::apply::{self, Obstacle, Written};
 use super::errors::{Doing as _, PassError};
+use super::events::{self, Teller};
 use super::execute::Hands;
 use super::observe::{self, Observed};
-use super::status;
+use super::volumes::Tended;
+use super::{hints, status};
 use crate::admin_client::AdminClients;
 use crate::cluster::build::{self, Blueprint, Settings};
 use crate::cluster::facts::Facts;
@@ -21,8 +23,9 @@ use crate::cluster::ids::{ClusterId, Ordinal};
 use crate::cluster::plan::{Decision, Step, Wait, plan};
 use crate::cluster::status::{Context, status as make_status, text};
 use crate::cluster::validate::{Wanted, validate};
+use crate::cluster::volumes::{provisioned, template_size};
 use crate::crd::conditions::{self, Verdict};
-use crate::crd::{RaftCluster, RaftClusterStatus};
+use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
 use crate::members::{self, Stuck, Unwell, Work};
 
 /// After a step: what it did is soon to be seen.
@@ -30,7 +33,7 @@ const AFTER_A_STEP: Duration = Duration::from_millis(250);
 /// While something is waited for.
 const WAITING: Duration = Duration::from_secs(1);
 /// While nothing is to be done.
-const AT_REST: Duration = Duration::from_secs(5);
+pub(super) const AT_REST: Duration = Duration::from_secs(5);
 /// While only a person, or an edit, can change anything.
 const FOR_A_PERSON: Duration = Duration::from_secs(15);
 
@@ -40,6 +43,10 @@ pub(super) struct Memory {
     unwell: Unwell,
     stuck: Stuck,
     written: Written,
+    /// What stood in the way of the last step: the step comes again, and meanwhile the status says so.
+    in_the_way: Vec<Obstacle>,
+    /// Where it stood when it was last looked at.
+    pub(super) phase: Option<Phase>,
 }
 
 /// What every pass uses.
@@ -47,6 +54,7 @@ pub(super) struct Tools {
     pub(super) client: Client,
     pub(super) members: AdminClients,
     pub(super) settings: Settings,
+    pub(super) teller: Teller,
 }
 
 /// Does one pass; says when the next one is due. `None`: the cluster is gone.
@@ -83,7 +91,19 @@ async fn refuse(tools: &Tools, live: RaftCluster, wrong: &str, now: &Time) -> Re
     for (kind, verdict) in verdicts {
         conditions::upsert(&mut refused.conditions, kind, verdict, generation, now);
     }
-    status::write(&tools.client, live, refused).await.map(drop)
+    write_and_tell(tools, live, refused).await.map(drop)
+}
+
+/// Writes the status, and tells what turned with it.
+async fn write_and_tell(
+    tools: &Tools,
+    live: RaftCluster,
+    status: RaftClusterStatus,
+) -> Result<RaftCluster, PassError> {
+    let notes = events::turned(live.status.as_ref().unwrap_or(&RaftClusterStatus::default()), &status);
+    let live = status::write(&tools.client, live, status).await?;
+    tools.teller.tell(&live, notes).await;
+    Ok(live)
 }
 
 struct Turn<'a> {
@@ -99,28 +119,59 @@ impl Turn<'_> {
         let observed = observe::observe(&self.tools.client, &wanted.namespace, &wanted.name).await?;
         let facts = self.facts(&live, &observed).await?;
         let decision = plan(&facts);
-        let obstacles =
-            if wanted.paused { Vec::new() } else { self.apply(&live, &facts, facts.pods_wanted).await? };
-        let mut status = self.status(&live, &facts, &decision);
+        let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
+        let tended = if wanted.paused {
+            Tended::default()
+        } else {
+            self.tend(&live, &facts, &hands, matches!(decision, Decision::Settled)).await?
+        };
+        let stuck = std::mem::take(&mut self.memory.in_the_way);
+        let obstacles = [tended.obstacles, stuck.clone()].concat();
+        let mut status = self.status(&live, &observed, &facts, &decision);
         let previous = RaftClusterStatus::default();
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
         status::note_obstacles(&mut status, &obstacles, context);
+        status::note_growth(&mut status, tended.growing.as_deref(), context);
+        status::note_apps(&mut status, &hints::unready_apps(&observed), context);
         // The intent is written before the act, so that an operator that dies in between says what it was about.
-        let live = status::write(&self.tools.client, live, status).await?;
+        self.memory.phase = status.phase;
+        let live = write_and_tell(self.tools, live, status).await?;
         if wanted.paused {
             return Ok(AT_REST);
         }
-        let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
         hands.mark_claims(&facts).await?;
         match decision {
             Decision::Settled => Ok(if obstacles.is_empty() { AT_REST } else { FOR_A_PERSON }),
             Decision::Wait(wait) => Ok(if wait.needs_a_person() { FOR_A_PERSON } else { pause(&wait) }),
             Decision::Act(step) => {
                 tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
-                self.act(step, live, &facts, &hands).await?;
-                Ok(AFTER_A_STEP)
+                let note = events::taken(&step);
+                let in_the_way = self.act(step, live.clone(), &facts, &hands).await?;
+                if in_the_way.is_empty() {
+                    self.tools.teller.tell(&live, vec![note]).await;
+                    return Ok(AFTER_A_STEP);
+                }
+                let again = if in_the_way == stuck { FOR_A_PERSON } else { AFTER_A_STEP };
+                self.memory.in_the_way = in_the_way;
+                Ok(again)
             }
         }
+    }
+
+    /// Everything that is kept as it should be beside the plan's one step: the objects, the claims.
+    async fn tend(
+        &mut self,
+        live: &RaftCluster,
+        facts: &Facts,
+        hands: &Hands<'_>,
+        settled: bool,
+    ) -> Result<Tended, PassError> {
+        let obstacles = self.apply(live, facts, hands.observed, facts.pods_wanted).await?;
+        let owner = live.controller_owner_ref(&()).unwrap_or_default();
+        let mut tended = hands.tend_claims(self.wanted, &owner, settled).await?;
+        let refused = hints::refused_pods(&self.tools.client, &self.wanted.namespace, hands.observed).await?;
+        tended.obstacles.splice(0..0, obstacles.into_iter().chain(refused));
+        Ok(tended)
     }
 
     async fn facts(&mut self, live: &RaftCluster, observed: &Observed) -> Result<Facts, PassError> {
@@ -129,7 +180,8 @@ impl Turn<'_> {
             Some(status) => Founding::from_status(&status.founding)?,
             None => Founding::None,
         };
-        let pods = observed.ask(&wanted.name, &self.tools.members, &mut self.memory.unwell).await;
+        let mut pods = observed.ask(&wanted.name, &self.tools.members, &mut self.memory.unwell).await;
+        hints::note_lost_nodes(&self.tools.client, observed, &mut pods).await?;
         let mut facts = Facts {
             name: wanted.name.clone(),
             replicas: wanted.replicas,
@@ -151,8 +203,9 @@ impl Turn<'_> {
         &mut self,
         live: &RaftCluster,
         facts: &Facts,
+        observed: &Observed,
         pods: u8,
-    ) -> Result<Vec<apply::Obstacle>, PassError> {
+    ) -> Result<Vec<Obstacle>, PassError> {
         let wanted = self.wanted;
         let owner = live.controller_owner_ref(&()).unwrap_or_default();
         let blueprint = Blueprint {
@@ -160,23 +213,32 @@ impl Turn<'_> {
             spec: &live.spec,
             owner: &owner,
             pods,
+            // A template never changes: a larger one takes another set.
+            claim_size: observed.set.as_ref().and_then(template_size).unwrap_or(&wanted.storage_size),
             quorum: quorum(facts),
             settings: &self.tools.settings,
         };
         let children = build::children(blueprint);
         let place = (wanted.namespace.as_str(), &wanted.name);
-        let with_set = pods > 0;
+        let with_set = pods > 0 && !observed.is_set_going();
         apply::apply(&self.tools.client, place, &owner.uid, &children, (with_set, &mut self.memory.written))
             .await
     }
 
-    fn status(&self, live: &RaftCluster, facts: &Facts, decision: &Decision) -> RaftClusterStatus {
+    fn status(
+        &self,
+        live: &RaftCluster,
+        observed: &Observed,
+        facts: &Facts,
+        decision: &Decision,
+    ) -> RaftClusterStatus {
         let previous = live.status.clone().unwrap_or_default();
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
         let mut made = make_status(facts, decision, context);
         made.selector = Some(build::selector(&facts.name));
-        if made.provisioned_storage.is_none() && facts.pods_wanted > 0 {
-            made.provisioned_storage = Some(self.wanted.storage_size.clone());
+        let claims: Vec<_> = observed.claims.values().collect();
+        if let Some(size) = provisioned(observed.set.as_ref(), &claims) {
+            made.provisioned_storage = Some(size.to_owned());
         }
         made
     }
@@ -187,17 +249,24 @@ impl Turn<'_> {
         live: RaftCluster,
         facts: &Facts,
         hands: &Hands<'_>,
-    ) -> Result<(), PassError> {
+    ) -> Result<Vec<Obstacle>, PassError> {
         // A member without an address is not called: nobody listens at this one.
         let at = |pod: Ordinal| hands.observed.address(pod).unwrap_or_else(|| "0.0.0.0:0".to_owned());
         match members::call(step, &facts.name, at, &self.tools.members).await? {
-            Work::Called => Ok(()),
-            Work::Ours(Step::SetPods { to, .. }) => self.apply(&live, facts, to).await.map(drop),
-            Work::Ours(Step::WriteFounding { next, .. }) => {
-                status::write_founding(&self.tools.client, live, &next).await.map(drop)
+            Work::Called => {}
+            Work::Ours(Step::SetPods { to, .. }) => {
+                return self.apply(&live, facts, hands.observed, to).await;
             }
-            Work::Ours(Step::ReplaceVolume { pod }) => hands.replace_volume(pod).await,
-            Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await,
+            Work::Ours(Step::WriteFounding { next, .. }) => {
+                let before = live.status.clone().unwrap_or_default();
+                let live = status::write_founding(&self.tools.client, live, &next).await?;
+                let after = live.status.clone().unwrap_or_default();
+                self.tools.teller.tell(&live, events::turned(&before, &after)).await;
+            }
+            Work::Ours(Step::ReplaceVolume { pod, lost_node }) => {
+                hands.replace_volume(pod, lost_node).await?
+            }
+            Work::Ours(Step::RestartPod { pod }) => hands.restart(pod).await?,
             // Calls to members were made before.
             Work::Ours(
                 Step::Found { .. }
@@ -205,8 +274,9 @@ impl Turn<'_> {
                 | Step::Abandon { .. }
                 | Step::Admit { .. }
                 | Step::Transfer { .. },
-            ) => Ok(()),
+            ) => {}
         }
+        Ok(Vec::new())
     }
 }
 

@@ -3,24 +3,35 @@
 //! May import: kube's runtime, `pass`. Deliberately absent: decisions.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, Client};
-use tokio::sync::Mutex;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, watch};
+use tower::util::MapRequestLayer;
 
 use super::errors::{ControllerError, PassError};
-use super::pass::{Memory, Tools, pass};
+use super::events::Teller;
+use super::http;
+use super::leadership::{Election, Leadership};
+use super::metrics::{Metrics, Outcome};
+use super::pass::{AT_REST, Memory, Tools, pass};
 use crate::admin_client::AdminClients;
-use crate::cluster::build::Settings;
+use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
 
-/// Clusters that are looked at at once.
+/// Clusters that are looked at at once, shared by the namespaces.
 const CONCURRENCY: u16 = 16;
 /// The first wait after a failure, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
@@ -29,10 +40,14 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespace to look after; all when absent.
-    pub namespace: Option<String>,
+    /// The namespaces to look after; all when empty.
+    pub namespaces: Vec<String>,
     /// What children are made with.
     pub settings: Settings,
+    /// Where probes and metrics are served.
+    pub http: SocketAddr,
+    /// How it is known which of several operators acts; `None`: there is only this one.
+    pub election: Option<Election>,
 }
 
 /// What is kept of one cluster.
@@ -47,37 +62,146 @@ type Key = (String, String);
 
 struct Shared {
     tools: Tools,
+    metrics: Arc<Metrics>,
     kept: Mutex<HashMap<Key, Arc<Mutex<Kept>>>>,
 }
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// There is no API server, or it does not know the resource.
+/// There is no API server, it does not know the resource, a port is taken, or the Lease is lost.
 pub async fn run(options: Options) -> Result<(), ControllerError> {
-    let client = Client::try_default().await.map_err(|error| ControllerError::Config(Box::new(error)))?;
-    let all: Api<RaftCluster> = api(&client, options.namespace.as_deref());
-    all.list(&kube::api::ListParams::default().limit(1))
+    let metrics = Arc::new(Metrics::default());
+    http::serve(options.http, Arc::clone(&metrics)).await?;
+    let client = client(Arc::clone(&metrics)).await?;
+    let mut stop = stop_signal()?;
+    let Some(election) = &options.election else {
+        metrics.leads();
+        return look_after(client, &options, metrics, stop).await;
+    };
+    let leadership = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        won = Leadership::won(client.clone(), election) => won.map_err(ControllerError::Lease)?,
+    };
+    metrics.leads();
+    let lost = leadership.lost();
+    tokio::select! {
+        ended = look_after(client, &options, metrics, stop) => {
+            leadership.give_back().await;
+            ended
+        }
+        () = lost => Err(ControllerError::LeaseLost),
+    }
+}
+
+/// Turns true on SIGTERM or SIGINT.
+fn stop_signal() -> Result<watch::Receiver<bool>, ControllerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.send(true).ok();
+        // Dropped, it would look like a signal that never comes.
+        stop.closed().await;
+    });
+    Ok(stopped)
+}
+
+/// A client that counts its calls.
+async fn client(metrics: Arc<Metrics>) -> Result<Client, ControllerError> {
+    let config = kube::Config::infer()
         .await
-        .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
+        .map_err(|error| ControllerError::Config(Box::new(kube::Error::InferConfig(error))))?;
+    let counting = MapRequestLayer::new(move |request| {
+        metrics.called(&request);
+        request
+    });
+    let builder =
+        ClientBuilder::try_from(config).map_err(|error| ControllerError::Config(Box::new(error)))?;
+    Ok(builder.with_layer(&counting).build())
+}
+
+/// Passes over every cluster until `stop`; a pass that is under way comes to its end.
+async fn look_after(
+    client: Client,
+    options: &Options,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ControllerError> {
+    let scopes = scopes(&options.namespaces);
+    for scope in &scopes {
+        let all: Api<RaftCluster> = api(&client, *scope);
+        all.list(&kube::api::ListParams::default().limit(1))
+            .await
+            .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
+    }
+    let instance =
+        options.election.as_ref().map_or("outrigger-operator", |election| election.identity.as_str());
+    let teller = Teller::new(client.clone(), instance);
+    let tools =
+        Tools { client, members: AdminClients::default(), settings: options.settings.clone(), teller };
+    let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default() });
+    let concurrency = concurrency(scopes.len());
+    let watches =
+        scopes.into_iter().map(|scope| watch_scope(Arc::clone(&shared), scope, concurrency, stop.clone()));
+    join_all(watches).await;
+    Ok(())
+}
+
+/// Who may only look at some namespaces must not ask for all: one watch each.
+fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
+    let mut named: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    // Given twice, a namespace is still looked after once.
+    named.sort_unstable();
+    named.dedup();
+    if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+}
+
+/// How many clusters are looked at at once in each of so many scopes.
+fn concurrency(scopes: usize) -> u16 {
+    let scopes = u16::try_from(scopes).unwrap_or(u16::MAX).max(1);
+    (CONCURRENCY / scopes).max(1)
+}
+
+/// Looks after one namespace, or after all, until it is told to stop.
+async fn watch_scope(
+    shared: Arc<Shared>,
+    namespace: Option<&str>,
+    concurrency: u16,
+    mut stop: watch::Receiver<bool>,
+) {
+    let client = &shared.tools.client;
     // One object that does not parse must not hide the others.
-    let clusters: Api<DeserializeGuard<RaftCluster>> = api(&client, options.namespace.as_deref());
-    let sets: Api<StatefulSet> = api(&client, options.namespace.as_deref());
-    let tools = Tools { client, members: AdminClients::default(), settings: options.settings };
-    let shared = Arc::new(Shared { tools, kept: Mutex::default() });
-    tracing::info!("watching RaftClusters");
+    let clusters: Api<DeserializeGuard<RaftCluster>> = api(client, namespace);
+    let sets: Api<StatefulSet> = api(client, namespace);
+    let pods: Api<Pod> = api(client, namespace);
+    let labelled = watcher::Config::default().labels(CLUSTER_LABEL);
+    tracing::info!(namespace, "watching RaftClusters");
     Controller::new(clusters, watcher::Config::default())
-        .owns(sets, watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(Duration::from_millis(100)))
-        .shutdown_on_signal()
-        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), shared)
+        .owns(sets, labelled.clone())
+        .watches(pods, labelled, |pod| cluster_of(&pod))
+        .with_config(Config::default().concurrency(concurrency).debounce(Duration::from_millis(100)))
+        .graceful_shutdown_on(async move {
+            stop.wait_for(|stop| *stop).await.ok();
+        })
+        .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), Arc::clone(&shared))
         .for_each(|outcome| async move {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "the watch was interrupted");
             }
         })
         .await;
-    Ok(())
+}
+
+/// The resource whose pod this is, by its label.
+fn cluster_of(pod: &Pod) -> Option<ObjectRef<DeserializeGuard<RaftCluster>>> {
+    let name = pod.labels().get(CLUSTER_LABEL)?;
+    Some(ObjectRef::new(name).within(pod.namespace()?.as_str()))
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -105,18 +229,30 @@ async fn reconcile(
     let key = (namespace.clone(), name.clone());
     let kept = Arc::clone(shared.kept.lock().await.entry(key.clone()).or_default());
     let mut kept = kept.lock().await;
-    match pass(&shared.tools, (&namespace, &name), &mut kept.memory).await {
+    let (began, was) = (Instant::now(), kept.memory.phase);
+    let outcome = pass(&shared.tools, (&namespace, &name), &mut kept.memory).await;
+    let passed = |outcome| shared.metrics.passed(outcome, began.elapsed());
+    match outcome {
         Ok(Some(again)) => {
+            passed(Outcome::Done);
+            shared.metrics.moved(was, kept.memory.phase);
             kept.failures = 0;
-            Ok(Action::requeue(again))
+            let clusters = shared.kept.lock().await.len();
+            Ok(Action::requeue(paced(again, clusters)))
         }
         Ok(None) => {
+            passed(Outcome::Done);
+            shared.metrics.moved(was, None);
             shared.kept.lock().await.remove(&key);
             Ok(Action::await_change())
         }
         // Somebody else wrote meanwhile: no fault.
-        Err(error) if error.is_conflict() => Ok(Action::requeue(FIRST_BACKOFF)),
+        Err(error) if error.is_conflict() => {
+            passed(Outcome::Conflict);
+            Ok(Action::requeue(FIRST_BACKOFF))
+        }
         Err(error) => {
+            passed(Outcome::Failed);
             let wait = backoff(kept.failures);
             kept.failures = kept.failures.saturating_add(1);
             let said = crate::local::runner::chain(&error);
@@ -124,6 +260,17 @@ async fn reconcile(
             Ok(Action::requeue(wait))
         }
     }
+}
+
+/// Members are asked again and again, for no watch tells what they know. Many clusters at rest are asked less often each, so
+/// that all of them together cost the API server no more than this many passes a second.
+fn paced(again: Duration, clusters: usize) -> Duration {
+    const PASSES_A_SECOND: u32 = 20;
+    if again < AT_REST {
+        return again;
+    }
+    let clusters = u32::try_from(clusters).unwrap_or(u32::MAX);
+    again.max(Duration::from_secs(1).saturating_mul(clusters) / PASSES_A_SECOND)
 }
 
 /// Twice as long after each failure.
@@ -134,6 +281,24 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_clusters_at_rest_are_asked_less_often_and_busy_ones_are_not() {
+        let seconds = Duration::from_secs;
+        for (again, clusters, wanted) in
+            [(seconds(5), 3, seconds(5)), (seconds(5), 500, seconds(25)), (seconds(1), 500, seconds(1))]
+        {
+            assert_eq!(paced(again, clusters), wanted, "{clusters}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_watched_one_by_one_and_share_the_work() {
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(scopes(&[]), [None]);
+        assert_eq!(scopes(&named(&["b", "a", "b"])), [Some("a"), Some("b")]);
+        assert_eq!([0, 1, 2, 5, 17, 100_000].map(concurrency), [16, 16, 8, 3, 1, 1]);
+    }
 
     #[test]
     fn failures_are_met_later_and_later_and_never_too_late() {

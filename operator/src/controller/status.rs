@@ -9,6 +9,7 @@ use kube::{Api, Client, ResourceExt as _};
 use super::apply::{MANAGER, Obstacle};
 use super::errors::{Doing as _, PassError};
 use crate::cluster::founding::Founding;
+use crate::cluster::status::Context;
 use crate::crd::conditions::{self, Verdict};
 use crate::crd::{RaftCluster, RaftClusterStatus};
 
@@ -44,11 +45,7 @@ pub(super) async fn write_founding(
 }
 
 /// Says in the conditions what stands in the way of objects; what no longer does is taken out.
-pub(super) fn note_obstacles(
-    status: &mut RaftClusterStatus,
-    obstacles: &[Obstacle],
-    context: crate::cluster::status::Context<'_>,
-) {
+pub(super) fn note_obstacles(status: &mut RaftClusterStatus, obstacles: &[Obstacle], context: Context<'_>) {
     let conflicts: Vec<&str> = obstacles.iter().filter_map(Obstacle::conflict).collect();
     let refusals: Vec<&str> = obstacles.iter().filter_map(Obstacle::refusal).collect();
     let conflict = (!conflicts.is_empty()).then(|| {
@@ -77,6 +74,32 @@ pub(super) fn note_obstacles(
             }
             None => conditions::remove(&mut status.conditions, kind),
         }
+    }
+}
+
+/// Says that claims grow; says nothing once they have.
+pub(super) fn note_growth(status: &mut RaftClusterStatus, growing: Option<&str>, context: Context<'_>) {
+    note(status, conditions::STORAGE_RESIZING, growing.map(|said| Verdict::yes("Growing", said)), context);
+}
+
+/// Says whose own containers are not ready beside a ready sidecar: a pod like that blocks drains, and no quorum cures it.
+pub(super) fn note_apps(status: &mut RaftClusterStatus, unready: &[String], context: Context<'_>) {
+    let said = (!unready.is_empty()).then(|| {
+        let message = format!(
+            "the sidecar is ready and the container beside it is not: {}; see its logs and its readiness probe",
+            unready.join(", ")
+        );
+        Verdict::yes("ContainersNotReady", message)
+    });
+    note(status, conditions::APP_NOT_READY, said, context);
+}
+
+fn note(status: &mut RaftClusterStatus, kind: &str, said: Option<Verdict>, context: Context<'_>) {
+    match said {
+        Some(verdict) => {
+            conditions::upsert(&mut status.conditions, kind, verdict, context.generation, context.now);
+        }
+        None => conditions::remove(&mut status.conditions, kind),
     }
 }
 

@@ -21,6 +21,10 @@ pub const QUORUM_LOST: &str = "QuorumLost";
 pub const NAME_CONFLICT: &str = "NameConflict";
 /// The API server refuses an object of this cluster's: a typo in the template, a quota, a policy.
 pub const OBJECT_REFUSED: &str = "ObjectRefused";
+/// The claims grow, or the StatefulSet is made again for larger ones.
+pub const STORAGE_RESIZING: &str = "StorageResizing";
+/// Members serve, and the user's own containers beside them are not ready.
+pub const APP_NOT_READY: &str = "AppNotReady";
 /// The spec names something that this way of running does not enforce.
 pub const NOT_ENFORCED: &str = "NotEnforced";
 /// The manifest on disk does not stand; the last good one is followed.

@@ -31,7 +31,8 @@ impl fmt::Display for Violation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A rule often begins with the name of its field; saying it twice helps nobody.
         let rule = self.rule.strip_prefix(&self.field).map_or(self.rule.as_str(), str::trim_start);
-        write!(out, "{}: {rule}", self.field)?;
+        let field = if self.field.is_empty() { "the document" } else { &self.field };
+        write!(out, "{field}: {rule}")?;
         match &self.value {
             Some(value) => write!(out, " (found {value})"),
             None => Ok(()),

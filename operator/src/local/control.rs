@@ -43,6 +43,9 @@ pub enum Request {
     Wipe {
         /// Which.
         ordinal: u8,
+        /// Even if what is left is no quorum.
+        #[serde(default)]
+        force: bool,
     },
 }
 

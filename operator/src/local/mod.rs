@@ -10,6 +10,7 @@ pub mod dns;
 pub mod errors;
 pub mod follow;
 pub mod layout;
+mod log;
 pub mod loopback;
 pub mod manifest;
 pub mod member;

@@ -39,7 +39,7 @@ pub async fn pods(
         .into_iter()
         .map(|(ordinal, answer, outdated)| {
             let unhealthy_for = unwell.note(ordinal, &answer);
-            (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO })
+            (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
         })
         .collect()
 }

@@ -109,7 +109,7 @@ impl Runner {
                 Ok(())
             }
             Step::WriteFounding { expected, next } => Ok(self.record.change_founding(&expected, &next)?),
-            Step::ReplaceVolume { pod } => {
+            Step::ReplaceVolume { pod, lost_node: _ } => {
                 self.replace_volume(pod).await.map(drop).map_err(PassError::Volume)
             }
             Step::RestartPod { pod } => {

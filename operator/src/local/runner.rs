@@ -18,6 +18,7 @@ use super::control::{Asked, ControlServer, Request, Response};
 use super::dns::Zone;
 use super::errors::LocalError;
 use super::follow;
+use super::log::log_to;
 use super::loopback::PEER_PORT;
 use super::manifest::{Manifest, Watch};
 use super::member::Supervised;
@@ -30,6 +31,7 @@ use super::volumes::Marks;
 use crate::admin_client::{AdminClients, Deadlines};
 use crate::cluster::ids::Ordinal;
 use crate::cluster::plan::{Decision, Wait};
+use crate::crd::{Health, RaftClusterStatus};
 use crate::members::{Stuck, Unwell};
 use crate::output::Screen;
 
@@ -84,6 +86,7 @@ enum End {
 pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError> {
     let manifest = Manifest::load(&options.manifest, None)?;
     let (ground, mut record) = setup::prepare(&options, &manifest)?;
+    log_to(&ground.layout)?;
     let manifest = follow::settle(&mut record, &options.manifest, manifest)?;
     let zone = Arc::new(Zone::new(&ground.service, PEER_PORT).await?);
     let _dns = if options.dns { Some(zone.serve(ground.dns_server).await?) } else { None };
@@ -186,7 +189,7 @@ impl Runner {
                 Some(view) => Response::Status { view: Box::new(view.clone()) },
                 None => Response::refused("nothing was seen yet: ask again"),
             },
-            Request::Wipe { ordinal } => self.wipe(Ordinal(ordinal)).await,
+            Request::Wipe { ordinal, force } => self.wipe(Ordinal(ordinal), force).await,
             request @ (Request::Stop | Request::Delete) => return Some(End::Asked(request, answer)),
         };
         // An asker that went away does not want it any more.
@@ -194,14 +197,30 @@ impl Runner {
         None
     }
 
-    async fn wipe(&mut self, ordinal: Ordinal) -> Response {
+    async fn wipe(&mut self, ordinal: Ordinal, force: bool) -> Response {
         let pod = self.manifest.wanted.name.pod(ordinal);
         if let (false, Some(last)) = (self.members.contains_key(&ordinal), self.members.keys().next_back()) {
             return Response::misasked(format!("there is no {pod}: the members are 0 to {}", last.0));
         }
+        if let (false, Some(status)) = (force, self.view.as_ref().map(|view| &view.status))
+            && takes_the_quorum(status, &pod)
+        {
+            return Response::refused(format!(
+                "{pod} is one of {} members in step, and a quorum needs {}: without its data nothing would be written any \
+                 more; repair the others first, or wipe it with --force",
+                status.ready_replicas, status.quorum
+            ));
+        }
+        let volume = self.ground.layout.volume(&pod);
         match self.replace_volume(ordinal).await {
             Ok(aside) => Response::Done {
-                text: format!("{pod} starts on an empty volume; the old one is in {}", aside.display()),
+                text: format!(
+                    "{pod} starts on an empty volume; the old one is in {aside} (back with: `outrigger-operator local stop \
+                     {name}`, then `rm -r {volume} && mv {aside} {volume}`, then start)",
+                    aside = aside.display(),
+                    name = self.manifest.wanted.name,
+                    volume = volume.display(),
+                ),
             },
             Err(error) => Response::refused(error),
         }
@@ -262,6 +281,15 @@ impl Runner {
     }
 }
 
+/// Whether a quorum is there, and would not be without this member.
+fn takes_the_quorum(status: &RaftClusterStatus, pod: &str) -> bool {
+    let in_step = status
+        .members
+        .iter()
+        .any(|member| member.name == pod && matches!(member.health, Health::Ready | Health::Draining));
+    in_step && status.quorum > 0 && status.ready_replicas == status.quorum
+}
+
 fn pause(decision: &Decision) -> Duration {
     match decision {
         Decision::Settled
@@ -291,4 +319,43 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::{Lag, MemberRole, MemberStatus};
+
+    #[test]
+    fn a_member_is_the_quorums_only_while_it_is_in_step_and_nobody_is_to_spare() {
+        let member = |ordinal: usize, health| MemberStatus {
+            name: format!("orders-{ordinal}"),
+            id: None,
+            role: MemberRole::Follower,
+            health,
+            lag: Lag::None,
+            version: None,
+            message: None,
+        };
+        let status = |healths: [Health; 3]| {
+            let well = healths.iter().filter(|health| **health == Health::Ready).count();
+            RaftClusterStatus {
+                quorum: 2,
+                ready_replicas: i32::try_from(well).unwrap(),
+                members: healths.into_iter().enumerate().map(|(at, health)| member(at, health)).collect(),
+                ..RaftClusterStatus::default()
+            }
+        };
+        let rows = [
+            ([Health::Ready, Health::Ready, Health::Ready], [false, false, false]),
+            ([Health::Ready, Health::Ready, Health::Faulted], [true, true, false]),
+            ([Health::Ready, Health::Silent, Health::Faulted], [false, false, false]),
+        ];
+        for (healths, wanted) in rows {
+            let status = status(healths);
+            let found = [0, 1, 2].map(|ordinal| takes_the_quorum(&status, &format!("orders-{ordinal}")));
+            assert_eq!(found, wanted, "{healths:?}");
+        }
+        assert!(!takes_the_quorum(&RaftClusterStatus::default(), "orders-0"), "nothing was founded yet");
+    }
 }

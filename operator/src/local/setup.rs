@@ -68,11 +68,12 @@ pub fn prepare(options: &Options, manifest: &Manifest) -> Result<(Ground, Record
         return Err(LocalError::FreshWithoutDns { root });
     }
     let sidecar = sidecar(options.sidecar.as_deref())?;
+    // Before the directory: a run that is refused leaves nothing behind.
+    let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
+    let holder = format!("process {} (cluster {name}, data in {})", std::process::id(), shown.display());
+    let range_lock = options.loopback.lock(&std::env::temp_dir(), &holder)?;
     let layout = Layout::create(&root)?;
     let directory_lock = layout.lock(&name.0)?;
-    let holder =
-        format!("process {} (cluster {name}, data in {})", std::process::id(), layout.root().display());
-    let range_lock = options.loopback.lock(&std::env::temp_dir(), &holder)?;
     let initial = Content {
         name: name.0.clone(),
         created_unix_seconds: Timestamp::now().as_second(),

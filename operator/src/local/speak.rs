@@ -118,7 +118,9 @@ mod tests {
     #[tokio::test]
     async fn a_verb_to_a_run_that_is_not_up_says_so() {
         let directory = tempfile::tempdir().unwrap();
-        for request in [Request::Status, Request::Stop, Request::Delete, Request::Wipe { ordinal: 0 }] {
+        for request in
+            [Request::Status, Request::Stop, Request::Delete, Request::Wipe { ordinal: 0, force: false }]
+        {
             let error = speak("orders", &layout(&directory), &request).await.unwrap_err();
             assert!(matches!(error, LocalError::NotUp { .. }), "{request:?}: {error:?}");
             assert_eq!(error.exit_code(), 1);

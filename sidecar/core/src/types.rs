@@ -6,13 +6,16 @@ use std::fmt;
 
 macro_rules! newtype {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        newtype!($(#[$doc])* $name($inner), "{}");
+    };
+    ($(#[$doc:meta])* $name:ident($inner:ty), $shown:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+                write!(f, $shown, self.0)
             }
         }
 
@@ -25,12 +28,14 @@ macro_rules! newtype {
 }
 
 newtype!(
-    /// A member's id: random, 63 bits, never 0, bound to one data directory for ever.
-    MemberId(u64)
+    /// A member's id, shown in hexadecimal as everywhere: random, 63 bits, never 0, bound to one data directory for ever.
+    MemberId(u64),
+    "{:016x}"
 );
 newtype!(
     /// A cluster's id: minted once at founding, never 0 in a founded cluster.
-    ClusterId(u64)
+    ClusterId(u64),
+    "{:016x}"
 );
 newtype!(
     /// A raft term.

@@ -198,8 +198,8 @@ pub(super) struct PutArgs {
     pub(super) key: String,
     /// The value; read from standard input if left out
     pub(super) value: Option<String>,
-    /// Attach the key to this lease, in hexadecimal
-    #[arg(long, value_name = "ID")]
+    /// Attach the key to this lease, in hexadecimal; hidden until leases are served
+    #[arg(long, value_name = "ID", hide = true)]
     pub(super) lease: Option<String>,
     /// Answer with the pair that stood before
     #[arg(long)]

@@ -98,6 +98,14 @@ pub(super) enum CliError {
     /// The member ended with an error.
     #[error("{0:#}")]
     Member(anyhow::Error),
+    /// The log holds what no crash leaves.
+    #[error("the log in {dir:?} is damaged, and a member would halt on it: {}; give that member an empty volume, and it gets the data from the others", damages.join("; "))]
+    Damaged {
+        /// The data directory.
+        dir: PathBuf,
+        /// The places, as they are listed.
+        damages: Vec<String>,
+    },
     /// A data directory cannot be read.
     #[error("the data directory cannot be read: check that it exists and may be read")]
     Disk(#[source] outrigger_storage::fs::IoFailure),
@@ -118,6 +126,7 @@ impl CliError {
             | Self::Runtime(_)
             | Self::Telemetry(_)
             | Self::Member(_)
+            | Self::Damaged { .. }
             | Self::Disk(_) => 1,
         }
     }

@@ -15,17 +15,19 @@ use crate::output::{Format, Output};
 /// Prints every segment, frame and damaged place of the log in `dir`, and a line that sums them up.
 ///
 /// # Errors
-/// When the directory cannot be read or holds no log, or the output fails.
+/// When the directory cannot be read or holds no log, the log is damaged in a way that no crash leaves, or the output fails.
 pub(super) fn dump(dir: &Path, output: &mut Output) -> Result<(), CliError> {
     let (mut lines, mut values) = (Vec::new(), Vec::new());
-    let (mut segments, mut frames, mut damages) = (0, 0, 0);
+    let (mut segments, mut frames, mut damages) = (0, 0, Vec::new());
     let fs = RealFs::shared();
     dump::visit(&*fs, dir, &mut |item| {
         match &item {
             Item::Segment(_) => segments += 1,
             Item::Frame(_) => frames += 1,
-            Item::Damage(damage) => damages += usize::from(!damage.is_sealed_off),
-            Item::Identity(_) => {}
+            Item::Identity(_) | Item::Damage(_) => {}
+        }
+        if is_damaged(&item) {
+            damages.push(line(&item).trim().to_owned());
         }
         lines.push(line(&item));
         values.push(value(&item));
@@ -38,16 +40,26 @@ pub(super) fn dump(dir: &Path, output: &mut Output) -> Result<(), CliError> {
             dir.display()
         )));
     }
+    let sum = format!(
+        "{}, {}, {}",
+        counted(segments, "segment"),
+        counted(frames, "frame"),
+        counted(damages.len(), "damaged place")
+    );
     match output.format() {
         Format::Json => output.json(&Value::Array(values))?,
         Format::Table => {
             for line in lines {
                 output.line(&line)?;
             }
-            output.line(&format!("{segments} segments, {frames} frames, {damages} damaged places"))?;
+            output.line(&sum)?;
         }
     }
-    Ok(())
+    if damages.is_empty() { Ok(()) } else { Err(CliError::Damaged { dir: dir.to_owned(), damages }) }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn line(item: &Item) -> String {
@@ -58,28 +70,43 @@ fn line(item: &Item) -> String {
             format!("identity  cluster {cluster}  member {:016x}  boot {}", identity.member.0, identity.boot)
         }
         Item::Segment(segment) => {
-            let header = segment
-                .header
-                .as_ref()
-                .map_or("header DAMAGED".to_string(), |header| format!("next index {}", header.next_index));
+            let header = match &segment.header {
+                Some(header) => format!("next index {}", header.next_index),
+                None if segment.is_blank => "never begun".to_string(),
+                None => "header DAMAGED".to_string(),
+            };
+            let cut = segment.cut_from().map_or(String::new(), |made| {
+                format!("  DAMAGED, cut from outside: it was made with {made} bytes")
+            });
             format!(
-                "segment {}  {}  {} bytes  {header}",
+                "segment {}  {}  {} bytes  {header}{cut}",
                 segment.segment,
                 segment.path.display(),
                 segment.bytes
             )
         }
         Item::Frame(frame) => frame_line(frame),
-        Item::Damage(DamageItem { segment, offset, until, is_sealed_off, is_followed }) => {
-            let verdict = match (is_sealed_off, is_followed) {
-                (true, _) => "remains of a torn write, sealed off",
-                (false, true) => "DAMAGED, a valid frame follows: corruption",
-                (false, false) => {
-                    "damaged, nothing valid follows in this segment: a torn tail, if it is the last"
+        Item::Damage(DamageItem { segment, offset, until, is_sealed_off, is_followed, not_torn }) => {
+            let verdict = match (is_sealed_off, is_followed, not_torn) {
+                (true, _, _) => "remains of a torn write, sealed off".to_string(),
+                (false, true, _) => "DAMAGED, a valid frame follows: corruption".to_string(),
+                (false, false, Some(why)) => format!("DAMAGED, {why}: corruption"),
+                (false, false, None) => {
+                    "a torn tail, as a crash leaves it, if this segment is the last".to_string()
                 }
             };
             format!("  damage  segment {segment}  bytes {offset}..{until}  {verdict}")
         }
+    }
+}
+
+/// Whether no crash leaves this.
+fn is_damaged(item: &Item) -> bool {
+    match item {
+        Item::Identity(_) => false,
+        Item::Segment(segment) => segment.is_damaged(),
+        Item::Frame(frame) => frame.records.error.is_some() && !frame.is_sealed_off,
+        Item::Damage(damage) => !damage.is_sealed_off && (damage.is_followed || damage.not_torn.is_some()),
     }
 }
 
@@ -129,6 +156,8 @@ fn value(item: &Item) -> Value {
             "path": segment.path,
             "bytes": segment.bytes,
             "next_index": segment.header.as_ref().map(|header| header.next_index.0),
+            "cut_from": segment.cut_from(),
+            "damaged": segment.is_damaged(),
         } }),
         Item::Frame(frame) => json!({ "frame": {
             "segment": frame.segment,
@@ -149,6 +178,7 @@ fn value(item: &Item) -> Value {
             "until": damage.until,
             "sealed_off": damage.is_sealed_off,
             "followed": damage.is_followed,
+            "damaged": is_damaged(item),
         } }),
     }
 }

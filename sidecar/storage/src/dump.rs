@@ -3,8 +3,8 @@
 //! Takes no lock and writes nothing, so it may look at the directory of a running member (whose newest frames it may
 //! then see half-written) as well as at a copy. Keys and values are never shown, only their sizes.
 //!
-//! May import: core's `types` and `log`, `fs`, `segment`, `record`, `identity`'s file. Deliberately absent: any verdict
-//! (recovery gives it) and any formatting.
+//! May import: core's `types` and `log`, `fs`, `segment`, `record`, `identity`'s file, recovery's judgement of a tear.
+//! Deliberately absent: the verdict on the whole log (recovery gives it) and any formatting.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -17,6 +17,7 @@ use outrigger_core::types::{ClusterId, Index, MemberId, Term};
 use crate::fs::{File, FileSystem, IoFailure, Naming, OpenMode};
 use crate::identity::{DataDir, Identity};
 use crate::record::{Preamble, Record, RecordError, records};
+use crate::recovery::not_torn;
 use crate::segment::{
     BLOCK_BYTES, BlockReader, FIRST_FRAME_OFFSET, Place, SegmentHeader, parse_file_name, wal_dir,
 };
@@ -47,6 +48,22 @@ pub struct SegmentItem {
     pub bytes: u64,
     /// The header; `None` when it does not validate.
     pub header: Option<SegmentHeader>,
+    /// Whether nothing was ever written to its first block, as in a segment that a crash kept from beginning.
+    pub is_blank: bool,
+}
+
+impl SegmentItem {
+    /// With how many bytes the file was made, when it is shorter now: it was cut from outside, since a crash cannot do that.
+    #[must_use]
+    pub fn cut_from(&self) -> Option<u64> {
+        self.header.map(|header| header.file_bytes).filter(|made| self.bytes < *made)
+    }
+
+    /// Whether no crash leaves a segment so.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.cut_from().is_some() || (self.header.is_none() && !self.is_blank)
+    }
 }
 
 /// A frame.
@@ -104,6 +121,8 @@ pub struct DamageItem {
     pub is_sealed_off: bool,
     /// Whether a frame that validates follows in the same segment.
     pub is_followed: bool,
+    /// Why it cannot be what a crash left of the last write; `None` when it can.
+    pub not_torn: Option<&'static str>,
 }
 
 struct Found {
@@ -112,6 +131,7 @@ struct Found {
     len: u64,
     place: Place,
     header: Option<SegmentHeader>,
+    is_blank: bool,
 }
 
 /// Visits everything in the log of `data_dir`, until `visit` breaks.
@@ -152,7 +172,8 @@ fn find(fs: &dyn FileSystem, data_dir: &Path, cluster: Option<ClusterId>) -> Res
         block.truncate(read);
         let header = SegmentHeader::decode(&block);
         let place = Place { cluster: cluster.unwrap_or_default(), member, segment };
-        found.push(Found { path, file, len, place, header });
+        let is_blank = block.iter().all(|byte| *byte == 0);
+        found.push(Found { path, file, len, place, header, is_blank });
     }
     // Without an identity, whichever header is whole says which cluster's frames these are.
     if cluster.is_none()
@@ -186,7 +207,7 @@ fn visit_segment(
     sealed_end: Option<u64>,
     visit: &mut dyn FnMut(Item) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, IoFailure> {
-    let Found { path, file, len, place, header } = found;
+    let Found { path, file, len, place, header, is_blank } = found;
     let segment = place.segment;
     let item = SegmentItem {
         path: path.clone(),
@@ -194,6 +215,7 @@ fn visit_segment(
         segment,
         bytes: *len,
         header: header.filter(|header| header.segment == segment),
+        is_blank: *is_blank,
     };
     if visit(Item::Segment(item)).is_break() {
         return Ok(ControlFlow::Break(()));
@@ -207,10 +229,14 @@ fn visit_segment(
         let Some((header, payload)) = frame else {
             let block = reader.at(offset, BLOCK_BYTES as usize).naming("read", path)?;
             let is_zero = block.iter().all(|byte| *byte == 0);
-            let so_far = DamageItem { segment, offset, until: offset, is_sealed_off, is_followed: false };
-            let damage = damage.get_or_insert(so_far);
+            if damage.is_none() {
+                let not_torn = not_torn(&mut reader, place, offset, *len).naming("read", path)?;
+                let until = offset;
+                damage =
+                    Some(DamageItem { segment, offset, until, is_sealed_off, is_followed: false, not_torn });
+            }
             offset += BLOCK_BYTES;
-            if !is_zero {
+            if let (false, Some(damage)) = (is_zero, &mut damage) {
                 damage.until = offset;
             }
             continue;

@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::Value;
 
 pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, selector};
+pub use self::pod::SIDECAR;
 use super::ids::ClusterName;
 use super::validate::Wanted;
 use crate::crd::RaftClusterSpec;
@@ -50,6 +51,8 @@ pub struct Blueprint<'a> {
     pub owner: &'a OwnerReference,
     /// How many pods are asked for at present.
     pub pods: u8,
+    /// What the claim template asks for: the set's own, until it is made again for a larger one.
+    pub claim_size: &'a str,
     /// How many voters a write needs at present; `None` while there is at most one.
     pub quorum: Option<u8>,
     /// What the operator was started with.

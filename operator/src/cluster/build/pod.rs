@@ -1,7 +1,7 @@
 //! The pod: the user's template with the sidecar put into it.
 //!
 //! The sidecar is the first init container, with `restartPolicy: Always`: it starts before the application and stops after
-//! it. Works on raw JSON, so that what the user wrote reaches the API server as it is, and a typo is refused there.
+//! it. Where the user has no application, it is the pod's one container. Works on raw JSON, so that what the user wrote reaches the API server as it is, and a typo is refused there.
 //!
 //! May import: this folder. Deliberately absent: checks of the template (`validate` has refused reserved names and ports).
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Blueprint, CLIENT_PORT, HTTP_PORT, PEER_PORT, labels};
 
 /// The sidecar's container.
-pub(super) const SIDECAR: &str = "outrigger-sidecar";
+pub const SIDECAR: &str = "outrigger-sidecar";
 /// The volume of the log and the snapshots.
 pub(super) const DATA: &str = "outrigger-data";
 /// What hides the service account's token from the sidecar.
@@ -41,7 +41,13 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
         first_container(&blueprint.spec.template),
     );
     let spec = object(&mut template, "spec");
-    prepend(spec, "initContainers", sidecar(blueprint));
+    let has_app = matches!(spec.get("containers"), Some(Value::Array(containers)) if !containers.is_empty());
+    if has_app {
+        prepend(spec, "initContainers", with(sidecar(blueprint), "restartPolicy", json!("Always")));
+    } else {
+        // A pod has at least one container: without an application, the sidecar is it.
+        set(spec, "containers", json!([sidecar(blueprint)]));
+    }
     prepend(spec, "volumes", json!({"name": NO_TOKEN, "emptyDir": {"sizeLimit": "1Mi"}}));
     let security = object(spec, "securityContext");
     default(security, "fsGroup", json!(USER));
@@ -49,7 +55,6 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
     let grace = spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
     let grace = grace.unwrap_or(DEFAULT_GRACE_SECONDS).saturating_add(SIDECAR_GRACE_SECONDS);
     set(spec, "terminationGracePeriodSeconds", json!(grace));
-    default(spec, "containers", json!([]));
     template
 }
 
@@ -66,7 +71,6 @@ fn sidecar(blueprint: Blueprint<'_>) -> Value {
     let mut container = json!({
         "name": SIDECAR,
         "image": image,
-        "restartPolicy": "Always",
         "args": arguments(blueprint),
         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "ports": [
@@ -142,6 +146,11 @@ fn object<'a>(of: &'a mut Value, key: &str) -> &'a mut Value {
             other
         }
     }
+}
+
+fn with(mut of: Value, key: &str, value: Value) -> Value {
+    set(&mut of, key, value);
+    of
 }
 
 fn set(of: &mut Value, key: &str, value: Value) {

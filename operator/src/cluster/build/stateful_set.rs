@@ -18,7 +18,7 @@ pub(super) fn stateful_set(blueprint: Blueprint<'_>) -> Value {
         "metadata": {"name": pod::DATA, "labels": labels::all(name)},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": storage.size}},
+            "resources": {"requests": {"storage": blueprint.claim_size}},
         },
     });
     if let Some(class) = &storage.storage_class_name

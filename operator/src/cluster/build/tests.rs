@@ -28,6 +28,7 @@ fn with_pods(spec: Value, pods: u8) -> Children {
     };
     let quorum = (pods > 1).then_some(pods / 2 + 1);
     children(Blueprint {
+        claim_size: &wanted.storage_size,
         wanted: &wanted,
         spec: &cluster.spec,
         owner: &owner,
@@ -73,8 +74,14 @@ fn an_empty_template_is_a_pod_with_the_sidecar_alone() {
     for spec in [json!({}), json!({"template": {}}), json!({"template": {"metadata": null, "spec": null}})] {
         let children = made(spec.clone());
         let pod = pod(&children);
-        assert_eq!(pod["spec"]["containers"], json!([]), "{spec}");
-        assert_eq!(pod["spec"]["initContainers"].as_array().unwrap().len(), 1, "{spec}");
+        assert_eq!(pod["spec"]["containers"].as_array().unwrap().len(), 1, "{spec}");
+        assert_eq!(pod["spec"]["containers"][0]["name"], "outrigger-sidecar", "{spec}");
+        assert_eq!(
+            pod["spec"]["containers"][0]["restartPolicy"],
+            Value::Null,
+            "only a sidecar has one of its own"
+        );
+        assert_eq!(pod["spec"]["initContainers"], Value::Null, "{spec}");
         assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 40, "{spec}");
     }
 }
@@ -82,7 +89,7 @@ fn an_empty_template_is_a_pod_with_the_sidecar_alone() {
 #[test]
 fn the_sidecar_is_restricted_and_holds_no_token() {
     let children = made(json!({}));
-    let sidecar = &pod(&children)["spec"]["initContainers"][0];
+    let sidecar = &pod(&children)["spec"]["containers"][0];
     let security = &sidecar["securityContext"];
     for (field, value) in [
         ("runAsNonRoot", json!(true)),

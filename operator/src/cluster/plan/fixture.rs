@@ -92,6 +92,7 @@ pub(crate) fn pod(report: Report) -> Pod {
         outdated: false,
         unhealthy_for: Duration::ZERO,
         stuck_for: Duration::ZERO,
+        lost_node: None,
     }
 }
 

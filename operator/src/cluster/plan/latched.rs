@@ -27,6 +27,7 @@ pub(super) fn latched(facts: &Facts, cluster: ClusterId) -> Decision {
         .or_else(|| found::strays(facts, cluster))
         .or_else(|| scale::joining(&live))
         .or_else(|| update::outdated(&live))
+        .or_else(|| repair::lost(&live))
         .or_else(|| unwell(&live))
         .unwrap_or(Decision::Settled)
 }
@@ -87,24 +88,32 @@ fn leaderless(facts: &Facts, cluster: ClusterId) -> Decision {
     let newest =
         facts.members_of(cluster).map(|(_, report)| report).max_by_key(|report| report.configuration_index);
     let faulted = facts.reports().find(|(_, report)| report.phase == MemberPhase::Faulted);
-    let (answering, needed) = match newest {
+    let (voters, needed): (Vec<_>, _) = match newest {
         Some(newest) => {
-            let voters = &newest.configuration.voters;
-            let answering =
-                facts.members_of(cluster).filter(|(_, report)| voters.contains(&report.member)).count();
-            (answering, quorum(voters.len()))
+            let votes = |report: &Report| newest.configuration.voters.contains(&report.member);
+            let voters = facts.members_of(cluster).filter(|(_, report)| votes(report)).collect();
+            (voters, quorum(newest.configuration.voters.len()))
         }
-        None => (0, quorum(usize::from(facts.replicas))),
+        None => (Vec::new(), quorum(usize::from(facts.replicas))),
     };
+    let answering = voters.len();
     match faulted {
         Some((pod, report)) if answering < needed => Decision::Wait(Wait::RepairRefused {
             pod: facts.name.pod(pod),
-            fault: report.fault.clone(),
+            fault: format!("halted: {}", report.fault),
             answering,
             needed,
         }),
         _ if answering < needed => {
-            Decision::Wait(Wait::QuorumSilent { answering, needed, silent: facts.silent() })
+            let outside = facts
+                .reports()
+                .filter(|(_, report)| report.cluster != Some(cluster) || report.phase != MemberPhase::Member);
+            let empty = outside.map(|(pod, _)| facts.name.pod(pod)).collect();
+            Decision::Wait(Wait::QuorumSilent { answering, needed, silent: facts.silent(), empty })
+        }
+        _ if voters.iter().all(|(_, report)| report.draining) => {
+            let pods = voters.iter().map(|(pod, _)| facts.name.pod(*pod)).collect();
+            Decision::Wait(Wait::AllDrained { pods })
         }
         _ => Decision::Wait(Wait::NoLeader { answering }),
     }

@@ -79,10 +79,12 @@ pub enum Step {
         /// The pod that shall lead.
         to: Ordinal,
     },
-    /// Give a member whose disk is beyond use an empty one; it rejoins under a new id.
+    /// Give a member whose disk is beyond use, or out of reach, an empty one; it rejoins under a new id.
     ReplaceVolume {
         /// The pod.
         pod: Ordinal,
+        /// Its node does not answer, so nobody would confirm the pod's end.
+        lost_node: bool,
     },
     /// Restart a pod with the configuration that the spec asks for.
     RestartPod {
@@ -149,7 +151,7 @@ pub enum Wait {
         cluster: ClusterId,
     },
     /// A pod halted on a fault.
-    #[error("{pod} halted: {fault}")]
+    #[error("{pod} halted: {}", brief(fault))]
     PodFaulted {
         /// The pod.
         pod: String,
@@ -181,7 +183,11 @@ pub enum Wait {
         ours: ClusterId,
     },
     /// Too few voters answer.
-    #[error("{answering} voters answer and {needed} are needed: writes wait{}", of_silent(silent))]
+    #[error(
+        "{answering} of the {needed} voters that a quorum needs answer: nothing is written{}{}",
+        named("silent", silent),
+        named("without the cluster's data", empty)
+    )]
     QuorumSilent {
         /// How many answer.
         answering: usize,
@@ -189,12 +195,24 @@ pub enum Wait {
         needed: usize,
         /// Who is silent.
         silent: Vec<String>,
+        /// Who answers and has no data of this cluster: only its old volume, or the silent ones, bring the quorum back.
+        empty: Vec<String>,
     },
     /// A quorum answers; nobody leads.
-    #[error("{answering} voters answer and none of them leads yet")]
+    #[error("a quorum answers ({answering} voters) and none of them leads yet")]
     NoLeader {
         /// How many answer.
         answering: usize,
+    },
+    /// A quorum answers, and all of it is drained: it votes for others and never campaigns.
+    #[error(
+        "nobody may lead: {} drained, which lasts until a restart: restart {first}",
+        plural(pods),
+        first = pods.first().map_or("it", String::as_str)
+    )]
+    AllDrained {
+        /// The ones that answer.
+        pods: Vec<String>,
     },
     /// A joint configuration has to be left first.
     #[error("a membership change is in flight")]
@@ -237,32 +255,33 @@ pub enum Wait {
         /// The names.
         pods: Vec<String>,
     },
-    /// A faulted member is replaced later.
-    #[error("{pod} halted: {fault}; its volume is replaced once it has been so for {} s (spec.repair.unhealthyAfter)", after.as_secs())]
+    /// A faulted member, or one whose node is lost, is replaced later.
+    #[error("{pod} {}; its volume is replaced once it has been so for {} s (spec.repair.unhealthyAfter)", brief(fault), after.as_secs())]
     RepairLater {
         /// The pod.
         pod: String,
-        /// The fault.
+        /// What happened to it, as the sentence goes on.
         fault: String,
         /// How long it is given: not what is left of that, for a status that counts would be written each second.
         after: Duration,
     },
     /// A faulted member is a person's to replace.
-    #[error("{pod} halted: {fault}; spec.repair.policy is Manual: replace its volume by hand")]
+    #[error("{pod} {}; spec.repair.policy is Manual: replace its volume by hand", brief(fault))]
     RepairByHand {
         /// The pod.
         pod: String,
-        /// The fault.
+        /// What happened to it, as the sentence goes on.
         fault: String,
     },
     /// A faulted member cannot be replaced without losing the quorum.
     #[error(
-        "{pod} halted: {fault}; its volume is kept, because without it {answering} voters answer and {needed} are needed"
+        "{pod} {}; its volume is kept: {answering} others answer and a quorum needs {needed}",
+        brief(fault)
     )]
     RepairRefused {
         /// The pod.
         pod: String,
-        /// The fault.
+        /// What happened to it, as the sentence goes on.
         fault: String,
         /// How many others answer.
         answering: usize,
@@ -289,12 +308,14 @@ impl Wait {
             | Self::FounderAbandoned { .. }
             | Self::PodFaulted { .. }
             | Self::ForeignCluster { .. }
+            | Self::AllDrained { .. }
             | Self::RepairByHand { .. }
             | Self::RepairRefused { .. } => true,
+            // The silent ones would not be enough, if they came back.
+            Self::QuorumSilent { answering, needed, silent, .. } => answering + silent.len() < *needed,
             Self::Paused
             | Self::PodsSilent { .. }
             | Self::Forming { .. }
-            | Self::QuorumSilent { .. }
             | Self::NoLeader { .. }
             | Self::ConfigurationChanging
             | Self::ConfigurationNotDurable { .. }
@@ -324,6 +345,7 @@ impl Wait {
             Self::ForeignCluster { .. } => "ForeignCluster",
             Self::QuorumSilent { .. } => "QuorumSilent",
             Self::NoLeader { .. } => "NoLeader",
+            Self::AllDrained { .. } => "AllDrained",
             Self::ConfigurationChanging => "ConfigurationChanging",
             Self::ConfigurationNotDurable { .. } => "ConfigurationNotDurable",
             Self::ScaleRefused { .. } => "ScaleRefused",
@@ -347,6 +369,15 @@ fn plural(pods: &[String]) -> String {
     format!("{} {}", pods.join(", "), if pods.len() == 1 { "is" } else { "are" })
 }
 
-fn of_silent(silent: &[String]) -> String {
-    if silent.is_empty() { String::new() } else { format!("; silent: {}", silent.join(", ")) }
+fn named(what: &str, pods: &[String]) -> String {
+    if pods.is_empty() { String::new() } else { format!("; {what}: {}", pods.join(", ")) }
+}
+
+/// A fault's beginning. The whole of it stands in the member's own row; here it would stand four times.
+fn brief(fault: &str) -> String {
+    const ENOUGH: usize = 100;
+    match fault.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}…", fault.get(..end).unwrap_or(fault).trim_end()),
+        None => fault.to_owned(),
+    }
 }

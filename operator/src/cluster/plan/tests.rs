@@ -277,7 +277,47 @@ fn without_a_leader_the_wait_says_whether_voters_are_missing() {
     silence(&mut facts, 0);
     silence(&mut facts, 1);
     let silent = vec!["orders-0".to_owned(), "orders-1".to_owned()];
-    assert_eq!(wait(&facts), Wait::QuorumSilent { answering: 1, needed: 2, silent });
+    assert_eq!(wait(&facts), Wait::QuorumSilent { answering: 1, needed: 2, silent, empty: Vec::new() });
+    assert!(!wait(&facts).needs_a_person(), "they may come back");
+}
+
+/// Two silent pods may come back; two that answer from empty volumes will not give the quorum back, however long one waits.
+#[test]
+fn a_quorum_whose_data_is_gone_needs_a_person_and_is_no_repair() {
+    let mut facts = healthy(3);
+    edit(&mut facts, 1, |report| *report = empty(1));
+    edit(&mut facts, 2, |report| *report = empty(2));
+    edit(&mut facts, 0, |report| report.role = RaftRole::Follower);
+    let wait = wait(&facts);
+    assert!(wait.needs_a_person());
+    let said = wait.to_string();
+    assert!(said.starts_with("1 of the 2 voters"), "{said}");
+    assert!(said.ends_with("; without the cluster's data: orders-1, orders-2"), "{said}");
+}
+
+#[test]
+fn without_a_leader_and_with_all_drained_it_says_whom_to_restart() {
+    let mut facts = healthy(3);
+    silence(&mut facts, 1);
+    edit(&mut facts, 0, |report| report.draining = true);
+    assert_eq!(wait(&facts), Wait::NoLeader { answering: 2 }, "the other one may campaign");
+    edit(&mut facts, 2, |report| report.draining = true);
+    let wait = wait(&facts);
+    assert!(wait.needs_a_person());
+    let said = wait.to_string();
+    assert!(said.contains("orders-0, orders-2 are drained") && said.ends_with("restart orders-0"), "{said}");
+}
+
+#[test]
+fn a_long_fault_is_cut_where_it_would_stand_many_times() {
+    let mut facts = healthy(3);
+    edit(&mut facts, 2, |report| {
+        report.phase = MemberPhase::Faulted;
+        report.fault = format!("000001.wal: {}", "é".repeat(400));
+    });
+    let said = wait(&facts).to_string();
+    assert!(said.starts_with("orders-2 halted: 000001.wal: é") && said.contains("é…; "), "{said}");
+    assert!(said.chars().count() < 220, "{said}");
 }
 
 #[test]
@@ -404,7 +444,7 @@ fn faulted(unhealthy_for: u64) -> Facts {
 #[test]
 fn a_faulted_member_gets_an_empty_volume_only_after_its_time() {
     assert!(matches!(wait(&faulted(299)), Wait::RepairLater { .. }));
-    assert_eq!(act(&faulted(300)), Step::ReplaceVolume { pod: Ordinal(2) });
+    assert_eq!(act(&faulted(300)), Step::ReplaceVolume { pod: Ordinal(2), lost_node: false });
 }
 
 #[test]
@@ -479,7 +519,7 @@ fn a_silent_voter_with_nothing_else_to_do_is_said() {
 fn repair_comes_before_scaling() {
     let mut facts = faulted(300);
     facts.replicas = 5;
-    assert_eq!(act(&facts), Step::ReplaceVolume { pod: Ordinal(2) });
+    assert_eq!(act(&facts), Step::ReplaceVolume { pod: Ordinal(2), lost_node: false });
 }
 
 #[test]
@@ -531,4 +571,33 @@ fn no_disk_is_told_to_forget_a_cluster_that_another_member_says_served() {
         edit(&mut facts, lagging, |report| report.formed = false);
     }
     assert_eq!(wait(&facts), Wait::ConflictingClusters { clusters: vec![cluster(A)] });
+}
+
+fn on_a_lost_node(seconds: u64) -> Facts {
+    let mut facts = healthy(3);
+    silence(&mut facts, 2);
+    let pod = facts.pods.get_mut(&Ordinal(2)).unwrap();
+    pod.lost_node = Some("node-7".to_owned());
+    pod.unhealthy_for = Duration::from_secs(seconds);
+    facts
+}
+
+#[test]
+fn a_member_on_a_lost_node_is_replaced_when_its_time_is_over_and_the_others_can_do_without_it() {
+    let said = wait(&on_a_lost_node(299)).to_string();
+    assert!(
+        said.starts_with("orders-2 is on node-7, which is not ready; its volume is replaced once"),
+        "{said}"
+    );
+    let replaced = Step::ReplaceVolume { pod: Ordinal(2), lost_node: true };
+    assert_eq!(act(&on_a_lost_node(300)), replaced);
+    let mut facts = on_a_lost_node(300);
+    facts.pods.get_mut(&Ordinal(2)).unwrap().lost_node = None;
+    assert!(matches!(wait(&facts), Wait::MembersUnwell { .. }), "its node is well: it comes back");
+    let mut facts = on_a_lost_node(300);
+    facts.repair = Repair::ByHand;
+    assert!(matches!(wait(&facts), Wait::RepairByHand { .. }));
+    let mut facts = on_a_lost_node(300);
+    edit(&mut facts, 0, |report| report.phase = MemberPhase::Faulted);
+    assert!(matches!(wait(&facts), Wait::RepairRefused { .. }), "only the leader would be left");
 }

@@ -17,6 +17,8 @@ pub(super) struct Counts<'a> {
     pub(super) well: usize,
     /// Those of them that may lead: not drained.
     electable: usize,
+    /// Voters in step that are drained.
+    drained: Vec<String>,
     /// Pods of the target set that are not in step, and why.
     pub(super) unwell: Vec<(String, Standing)>,
     /// A pod of the target set answers and is no voter: it is being let in, or back in.
@@ -31,11 +33,12 @@ impl<'a> Counts<'a> {
         let voters = configuration.map_or(0, |found| found.voters.len());
         let votes =
             |report: &Report| configuration.is_some_and(|found| found.voters.contains(&report.member));
-        let well: Vec<&Report> = facts
+        let well: Vec<(Ordinal, &Report)> = facts
             .reports()
             .filter(|(pod, report)| votes(report) && Standing::of(facts, *pod, leader) == Standing::InStep)
-            .map(|(_, report)| report)
             .collect();
+        let drained = well.iter().filter(|(_, report)| report.draining);
+        let drained: Vec<String> = drained.map(|(pod, _)| facts.name.pod(*pod)).collect();
         let wanted = (0..facts.replicas).map(Ordinal);
         let standings = wanted.map(|pod| (facts.name.pod(pod), Standing::of(facts, pod, leader)));
         let unwell = standings.filter(|(_, standing)| *standing != Standing::InStep);
@@ -47,7 +50,8 @@ impl<'a> Counts<'a> {
             learners: configuration.map_or(0, |found| found.learners.len()),
             quorum: if voters == 0 { 0 } else { quorum(voters) },
             well: well.len(),
-            electable: well.iter().filter(|report| !report.draining).count(),
+            electable: well.len() - drained.len(),
+            drained,
             unwell: unwell.collect(),
             outside: outside.map(|(pod, _)| facts.name.pod(pod)),
         }
@@ -61,6 +65,8 @@ impl<'a> Counts<'a> {
     /// How many voters are in step, and who is not and why.
     pub(super) fn in_words(&self) -> String {
         let head = format!("{} of {} voters are in step", self.well, self.voters);
-        self.unwell.iter().fold(head, |text, (pod, why)| format!("{text}; {pod}: {why}"))
+        let unwell = self.unwell.iter().map(|(pod, why)| format!("{pod}: {why}"));
+        let drained = self.drained.iter().map(|pod| format!("{pod}: drained, may not lead"));
+        unwell.chain(drained).fold(head, |text, said| format!("{text}; {said}"))
     }
 }

@@ -35,7 +35,9 @@ pub(super) fn member(facts: &Facts, pod: Ordinal, leader: Option<&Report>) -> Me
     let standing = Standing::of(facts, pod, leader);
     MemberStatus {
         name,
-        id: Some(report.member.to_string()),
+        // Where not even the identity can be read, the id is one that was drawn for this start alone.
+        id: (report.phase != MemberPhase::Faulted || report.cluster.is_some())
+            .then(|| report.member.to_string()),
         role: role(report, leader),
         health: health(report, standing, leader),
         lag: lag(report, standing, leader),

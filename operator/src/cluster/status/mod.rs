@@ -77,7 +77,7 @@ pub fn text(decision: &Decision) -> String {
                 format!("roster: {}", roster.keys().cloned().collect::<Vec<_>>().join(", "))
             }
             Step::Transfer { to, .. } => format!("leadership goes to pod {to}"),
-            Step::ReplaceVolume { pod } => format!("pod {pod} gets an empty volume"),
+            Step::ReplaceVolume { pod, .. } => format!("pod {pod} gets an empty volume"),
             Step::RestartPod { pod } => format!("pod {pod} restarts with the new configuration"),
         },
     }

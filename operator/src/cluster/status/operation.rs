@@ -37,7 +37,7 @@ fn of_step(facts: &Facts, step: &Step, counts: &Counts<'_>) -> About {
     match step {
         Step::SetPods { from, to } => (scale(from.cmp(to)).unwrap_or(OperationType::ScaleUp), None),
         Step::Admit { .. } => (direction(facts, counts).unwrap_or(OperationType::ScaleUp), None),
-        Step::ReplaceVolume { pod } => (OperationType::Repair, Some(facts.name.pod(*pod))),
+        Step::ReplaceVolume { pod, .. } => (OperationType::Repair, Some(facts.name.pod(*pod))),
         Step::RestartPod { pod } | Step::Transfer { pod, .. } => {
             (OperationType::Update, Some(facts.name.pod(*pod)))
         }
@@ -47,6 +47,10 @@ fn of_step(facts: &Facts, step: &Step, counts: &Counts<'_>) -> About {
 }
 
 fn of_wait(facts: &Facts, wait: &Wait, counts: &Counts<'_>) -> Option<About> {
+    // Without a leader nothing is under way, whatever is missing.
+    if matches!(wait, Wait::QuorumSilent { .. } | Wait::NoLeader { .. } | Wait::AllDrained { .. }) {
+        return None;
+    }
     let changes = matches!(
         wait,
         Wait::ConfigurationChanging

@@ -12,7 +12,9 @@ pub(super) fn phase(facts: &Facts, decision: &Decision, counts: &Counts<'_>) -> 
     }
     match (&facts.founding, decision) {
         (Founding::None | Founding::Permitted(_) | Founding::Abandoning(_), _) => Phase::Founding,
-        (Founding::Latched(_), Decision::Wait(Wait::NoLeader { .. })) => Phase::Electing,
+        (Founding::Latched(_), Decision::Wait(Wait::NoLeader { .. } | Wait::AllDrained { .. })) => {
+            Phase::Electing
+        }
         (Founding::Latched(_), Decision::Wait(Wait::QuorumSilent { .. })) => Phase::QuorumLost,
         (Founding::Latched(_), Decision::Act(Step::Form { .. })) => Phase::Founding,
         (Founding::Latched(_), Decision::Act(_)) => Phase::Reconciling,
@@ -39,6 +41,7 @@ pub(super) fn phase(facts: &Facts, decision: &Decision, counts: &Counts<'_>) -> 
             | Wait::ForeignCluster { .. }
             | Wait::QuorumSilent { .. }
             | Wait::NoLeader { .. }
+            | Wait::AllDrained { .. }
             | Wait::ScaleRefused { .. }
             | Wait::MembersUnwell { .. }
             | Wait::RepairLater { .. }

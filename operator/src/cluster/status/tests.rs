@@ -43,6 +43,7 @@ fn one_silent_voter_degrades_and_two_lose_the_quorum() {
     let status = of(&facts, &status, 2);
     assert_eq!(status.phase, Some(Phase::QuorumLost));
     assert!(holds(&status, "QuorumLost") && !holds(&status, "Available"));
+    assert_eq!(status.operation, None, "nothing is under way");
 }
 
 #[test]
@@ -132,6 +133,10 @@ fn a_halted_member_says_on_what() {
     assert_eq!(status.members[2].health, Health::Faulted);
     assert_eq!(status.members[2].message.as_deref(), Some("000001.wal: damaged at 4096"));
     assert!(condition(&status, "Degraded").contains("orders-2: halted on a fault"));
+    assert!(status.members[2].id.is_some());
+    edit(&mut facts, 2, |report| report.cluster = None);
+    let status = of(&facts, &RaftClusterStatus::default(), 2);
+    assert_eq!(status.members[2].id, None, "a damaged identity is no id to show");
 }
 
 /// It votes, so that writes go on without any other one; but where all others are drained, nobody could follow the leader.
@@ -144,7 +149,10 @@ fn a_drained_member_is_shown_and_is_nobody_to_fail_over_to() {
     assert_eq!(status.members[2].health, Health::Draining);
     assert!(status.members[2].message.as_ref().unwrap().starts_with("drained"));
     edit(&mut facts, 0, |report| report.draining = true);
-    assert_eq!(of(&facts, &RaftClusterStatus::default(), 1).fault_tolerance, 0);
+    let status = of(&facts, &RaftClusterStatus::default(), 1);
+    assert_eq!(status.fault_tolerance, 0);
+    let said = condition(&status, "Available");
+    assert!(said.ends_with("; orders-0: drained, may not lead; orders-2: drained, may not lead"), "{said}");
 }
 
 /// Voters of the leader's configuration, of its outgoing half, and pods.

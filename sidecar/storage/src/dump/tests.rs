@@ -64,7 +64,14 @@ fn damage_is_shown_with_what_follows_it() {
     let items = dump(&fs);
     assert_eq!(frames(&items).len(), 4);
     let until = second + BLOCK_BYTES;
-    let expected = DamageItem { segment: 1, offset: second, until, is_sealed_off: false, is_followed: true };
+    let expected = DamageItem {
+        segment: 1,
+        offset: second,
+        until,
+        is_sealed_off: false,
+        is_followed: true,
+        not_torn: Some("every sector of it was written, but its checksum does not match"),
+    };
     assert_eq!(damage(&items), [expected]);
 }
 
@@ -79,9 +86,28 @@ fn remains_behind_a_seal_are_shown_as_such() {
     let items = dump(&fs);
     assert_eq!(damage(&items).len(), 1);
     assert!(damage(&items)[0].is_sealed_off && !damage(&items)[0].is_followed);
+    assert_eq!(damage(&items)[0].not_torn, None, "a crash leaves this");
     // Made whole again, the frame still does not count.
     fs.patch(&segment_path(1), |bytes| bytes[at..at + SECTOR].copy_from_slice(&lost));
     assert_eq!(frames(&dump(&fs)), [(1, false), (2, false), (3, false), (4, false), (5, true), (5, false)]);
+}
+
+#[test]
+fn a_file_that_was_cut_at_a_frames_edge_is_damaged() {
+    let fs = log();
+    let segments = |fs: &SimFs| -> Vec<SegmentItem> {
+        let segment = |item| if let Item::Segment(segment) = item { Some(segment) } else { None };
+        dump(fs).into_iter().filter_map(segment).collect()
+    };
+    let made = segments(&fs)[0].bytes;
+    assert!(segments(&fs).iter().all(|segment| !segment.is_damaged()));
+    fs.patch(&segment_path(1), |bytes| bytes.truncate((FIRST_FRAME_OFFSET + 2 * BLOCK_BYTES) as usize));
+    assert_eq!(segments(&fs)[0].cut_from(), Some(made));
+    assert!(segments(&fs)[0].is_damaged());
+    fs.patch(&segment_path(1), |bytes| bytes[10] ^= 1);
+    assert!(segments(&fs)[0].header.is_none() && segments(&fs)[0].is_damaged());
+    fs.patch(&segment_path(1), |bytes| bytes.fill(0));
+    assert!(!segments(&fs)[0].is_damaged(), "it never began");
 }
 
 #[test]

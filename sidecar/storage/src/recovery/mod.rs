@@ -15,6 +15,7 @@
 mod chain;
 mod replay;
 mod tear;
+pub(crate) use tear::not_torn;
 pub(crate) mod torn;
 
 use std::path::PathBuf;

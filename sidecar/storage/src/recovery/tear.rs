@@ -19,7 +19,7 @@ const SLICE_BYTES: u64 = 256 * SECTOR_BYTES;
 
 /// Why what lies at `offset`, in a file of `file_bytes`, cannot be the remains of a torn frame; `None` when it can be, or is
 /// nothing at all.
-pub(super) fn not_torn(
+pub(crate) fn not_torn(
     reader: &mut BlockReader<'_>,
     place: &Place,
     offset: u64,
