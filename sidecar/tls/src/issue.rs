@@ -10,9 +10,10 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::identity::{Cluster, Identity};
+use crate::validity::{Validity, ValidityError};
 
 /// Clocks of two machines may differ by this much, in seconds, and a certificate is used the moment it is made.
-const BACKDATED_SECONDS: i64 = 300;
+pub const BACKDATED_SECONDS: i64 = 300;
 
 /// From when, and for how long, both in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,14 @@ impl Authority {
         let key = KeyPair::from_pem(&issued.key)?;
         // Of the authority, a certificate repeats the name alone, and that is the cluster's.
         Ok(Self { issuer: Issuer::new(authority(cluster), key), issued })
+    }
+
+    /// From when to when it is valid.
+    ///
+    /// # Errors
+    /// [`ValidityError`]: it was loaded from a text that is no certificate.
+    pub fn validity(&self) -> Result<Validity, ValidityError> {
+        Validity::of_pem(&self.issued.certificate)
     }
 
     /// Its certificate and key.

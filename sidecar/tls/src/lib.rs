@@ -20,8 +20,13 @@ mod verify;
 
 pub use ends::{ConnectError, Ends, Expected};
 pub use files::{FilesError, Source};
+/// An encrypted connection, at the end that dialled.
+pub use tokio_rustls::client::TlsStream as ClientStream;
+
 pub use identity::{Cluster, Identity, IdentityError, Who};
 #[cfg(feature = "issue")]
-pub use issue::{Authority, IssueError, Issued, Leaf, Window};
+pub use issue::{Authority, BACKDATED_SECONDS, IssueError, Issued, Leaf, Window};
 pub use material::{Material, MaterialError, Pem};
+/// What rustls refuses.
+pub use rustls::Error as TlsError;
 pub use validity::{Validity, ValidityError};
