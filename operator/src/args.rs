@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::certificates::Lifetimes;
 use crate::local::Options;
 use crate::local::loopback::Loopback;
 
@@ -55,6 +58,16 @@ pub struct Operate {
         value_name = "NAMESPACE"
     )]
     pub operator_namespace: String,
+    /// How long a member's certificate is good; it is renewed when two thirds of that are over.
+    #[arg(long, env = "OUTRIGGER_CERTIFICATE_LIFETIME", default_value = "2160h", value_parser = seconds, value_name = "DURATION")]
+    pub certificate_lifetime: i64,
+    /// How long a cluster's certificate authority is good; it is replaced when two thirds of that are over.
+    #[arg(long, env = "OUTRIGGER_AUTHORITY_LIFETIME", default_value = "87600h", value_parser = seconds, value_name = "DURATION")]
+    pub authority_lifetime: i64,
+    /// How long a new authority is believed before it signs, and an old one after: longer than any kubelet takes to bring a changed
+    /// Secret into a pod.
+    #[arg(long, env = "OUTRIGGER_AUTHORITY_OVERLAP", default_value = "1h", value_parser = seconds, value_name = "DURATION")]
+    pub authority_overlap: i64,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "OUTRIGGER_HTTP_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub http_listen: SocketAddr,
@@ -67,6 +80,41 @@ pub struct Operate {
     /// This process among several, as the Lease and the Events name it: the pod's name [default: the host's name].
     #[arg(long, env = "OUTRIGGER_POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,
+}
+
+impl Operate {
+    /// How long certificates are believed.
+    ///
+    /// # Errors
+    /// They would end before they are renewed everywhere; the text says what to change.
+    pub fn lifetimes(&self) -> Result<Lifetimes, String> {
+        let (authority, leaf, overlap) =
+            (self.authority_lifetime, self.certificate_lifetime, self.authority_overlap);
+        // A third of a lifetime is left when it is renewed.
+        if overlap * 3 >= leaf {
+            return Err(format!(
+                "--certificate-lifetime ({leaf} s) must be more than three times --authority-overlap ({overlap} s), or certificates \
+                 would end before new ones are believed"
+            ));
+        }
+        if leaf * 3 >= authority {
+            return Err(format!(
+                "--authority-lifetime ({authority} s) must be more than three times --certificate-lifetime ({leaf} s), or it would end \
+                 before the certificates that it signed"
+            ));
+        }
+        Ok(Lifetimes { authority, leaf, overlap })
+    }
+}
+
+/// A duration in whole seconds, at least one.
+fn seconds(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no duration: write hours, minutes or seconds, as 2160h or 90m");
+    let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
+    if duration.as_secs() < 1 || duration.as_secs() > 100 * 8766 * 3600 {
+        return Err(format!("{text:?} must be from 1s to 876600h"));
+    }
+    Ok(duration.as_secs())
 }
 
 /// In which form a log is written.

@@ -46,6 +46,13 @@ async fn operate(how: Operate) -> ExitCode {
         LogFormat::Json => subscriber.json().try_init().ok(),
         LogFormat::Text => subscriber.try_init().ok(),
     };
+    let lifetimes = match how.lifetimes() {
+        Ok(lifetimes) => lifetimes,
+        Err(wrong) => {
+            output::line(&mut io::stderr(), &format!("outrigger-operator: {wrong}")).ok();
+            return ExitCode::from(2);
+        }
+    };
     let identity = how.pod_name.unwrap_or_else(host_name);
     let election = how.leader_election.then(|| controller::Election {
         namespace: how.operator_namespace.clone(),
@@ -57,8 +64,8 @@ async fn operate(how: Operate) -> ExitCode {
         cluster_domain: how.cluster_domain,
         operator_namespace: how.operator_namespace,
     };
-    let options =
-        controller::Options { namespaces: how.namespaces, settings, http: how.http_listen, election };
+    let (namespaces, http) = (how.namespaces, how.http_listen);
+    let options = controller::Options { namespaces, settings, lifetimes, http, election };
     match controller::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

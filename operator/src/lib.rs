@@ -6,6 +6,7 @@
 
 pub mod admin_client;
 pub mod args;
+pub mod certificates;
 pub mod cluster;
 pub mod commands;
 pub mod controller;

@@ -22,6 +22,7 @@ pub mod publication;
 pub mod snapshots;
 pub mod space;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;
 pub mod volume;
 pub mod waiters;

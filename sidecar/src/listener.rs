@@ -5,7 +5,7 @@
 //! request's head must be there within the same time. What comes beyond [`Limits::connections`] is closed at once: then
 //! there is always room to say so, and for those who are there already.
 //!
-//! May import: tokio, tonic's connection trait, rustix's limits. Deliberately absent: TLS, and who is let in.
+//! May import: tokio, tonic's connection trait, rustix's limits. Deliberately absent: TLS (`tls`), and who is let in.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::tls::Caller;
 
 /// Connections that one port serves at once, where the process may open so many files.
 const MAX_CONNECTIONS: usize = 4096;
@@ -89,9 +91,7 @@ fn connections(files: usize) -> usize {
 pub fn grpc(listener: TcpListener, limits: Limits) -> impl Stream<Item = io::Result<Connection>> {
     futures::stream::unfold(Door::new(listener, limits), |mut door| async move {
         let (stream, permit) = door.accept().await;
-        let deadline = Box::pin(tokio::time::sleep(door.limits.opening));
-        let opening = Some(Opening { missing: HTTP2_OPENING_BYTES, deadline });
-        Some((Ok(Connection { stream, opening, _permit: permit }), door))
+        Some((Ok(Connection::new(stream, permit, (door.limits, Caller::Unknown))), door))
     })
 }
 
@@ -153,8 +153,9 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// A gRPC connection that must begin to speak in time.
 #[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<S = TcpStream> {
+    stream: S,
+    caller: Caller,
     /// `None` once it has.
     opening: Option<Opening>,
     _permit: OwnedSemaphorePermit,
@@ -166,15 +167,24 @@ struct Opening {
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+impl<S> Connection<S> {
+    /// Its time to speak begins now; every request on it is `caller`'s.
+    pub fn new(stream: S, permit: OwnedSemaphorePermit, (limits, caller): (Limits, Caller)) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(limits.opening));
+        let opening = Some(Opening { missing: HTTP2_OPENING_BYTES, deadline });
+        Self { stream, caller, opening, _permit: permit }
     }
 }
 
-impl AsyncRead for Connection {
+impl<S> Connected for Connection<S> {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(opening) = &mut this.opening else { return Pin::new(&mut this.stream).poll_read(cx, buf) };
@@ -195,7 +205,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }

@@ -32,6 +32,7 @@ use crate::lifecycle_commands::{LIFECYCLE_CAPACITY, LifecycleCommand};
 use crate::listener::{self, Limits};
 use crate::member::{MemberHandle, Standing};
 use crate::metrics::Metrics;
+use crate::tls::{self, GateLayer, PeerTls};
 use crate::transport::dial::Dialer;
 use crate::transport::outbox::FRAME_BYTES;
 use crate::transport::receiver::PeerService;
@@ -54,6 +55,7 @@ struct Doors {
     metrics: Arc<Metrics>,
     peers: PeerService,
     commands: mpsc::Sender<LifecycleCommand>,
+    tls: Option<Arc<PeerTls>>,
     stop: CancellationToken,
 }
 
@@ -79,6 +81,22 @@ fn check_owner(dir: &DataDir, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The peer port's certificates, if there are any, and their watch.
+fn peer_tls(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<PeerTls>>> {
+    let Some(source) = config.peer_tls.clone() else {
+        tracing::warn!(
+            "peers and the admin service are plain: whoever reaches {} may change the cluster; give certificates with --peer-tls-dir",
+            config.listen_peer
+        );
+        return Ok(None);
+    };
+    let directory = source.directory.display().to_string();
+    let (tls, pem) = PeerTls::load(source, &config.name, Arc::clone(metrics))
+        .with_context(|| format!("--peer-tls-dir {directory}: the certificates cannot be used"))?;
+    tokio::spawn(Arc::clone(&tls).watch(pem, tls::LOOK_INTERVAL));
+    Ok(Some(tls))
+}
+
 /// Runs a member until it is told to stop.
 ///
 /// # Errors
@@ -86,12 +104,14 @@ fn check_owner(dir: &DataDir, config: &Config) -> anyhow::Result<()> {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     crate::fatal::end_on_panic();
     let config = Arc::new(config);
+    let metrics = Arc::new(Metrics::new());
+    let tls = peer_tls(&config, &metrics)?;
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
     let (fresh, boot_nonce) = (MemberId(draw()), draw());
     let dir = match DataDir::open(Arc::clone(&fs), &config.data_dir, fresh) {
         Ok(dir) => dir,
         Err(error) => match faulted::standing_of_damage(&error, fresh, boot_nonce) {
-            Some(standing) => return run_faulted(config, standing).await,
+            Some(standing) => return run_faulted((config, metrics, tls), standing).await,
             None => return Err(error.into()),
         },
     };
@@ -99,7 +119,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Before a door opens: whoever asks first must not be told of member 0.
     let (standing, standings) = watch::channel(standing_of(dir.identity(), boot_nonce));
     let dir = Arc::new(Mutex::new(dir));
-    let metrics = Arc::new(Metrics::new());
     let node = Arc::new(ArcSwapOption::empty());
     let (commands, queue) = mpsc::channel(LIFECYCLE_CAPACITY);
     let peers = PeerService::default();
@@ -116,11 +135,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         peers: peers.clone(),
         commands,
+        tls: tls.clone(),
         stop: CancellationToken::new(),
     };
     let open = doors.open().await?;
     let life = Lifecycle {
-        dialer: Dialer::new(Arc::clone(&discovery)),
+        dialer: Dialer::new(Arc::clone(&discovery), tls),
         config: Arc::clone(&config),
         fs,
         dir,
@@ -137,7 +157,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// A disk whose identity cannot be read: the doors say so until the process is told to stop.
-async fn run_faulted(config: Arc<Config>, standing: Standing) -> anyhow::Result<()> {
+async fn run_faulted(
+    (config, metrics, tls): (Arc<Config>, Arc<Metrics>, Option<Arc<PeerTls>>),
+    standing: Standing,
+) -> anyhow::Result<()> {
     tracing::error!(fault = standing.fault, "this member's disk cannot be used; it neither votes nor serves");
     let (_standing, standings) = watch::channel(standing);
     let (commands, mut queue) = mpsc::channel(LIFECYCLE_CAPACITY);
@@ -145,9 +168,10 @@ async fn run_faulted(config: Arc<Config>, standing: Standing) -> anyhow::Result<
     let doors = Doors {
         config,
         member: MemberHandle::new(Arc::default(), standings),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         peers: PeerService::default(),
         commands,
+        tls,
         stop: CancellationToken::new(),
     };
     let open = doors.open().await?;
@@ -249,7 +273,12 @@ impl Doors {
         };
         let peer_service = PeerServer::new(self.peers.clone())
             .max_decoding_message_size(FRAME_BYTES + self.config.max_request_bytes + MESSAGE_SLACK_BYTES);
+        let gate = match &self.tls {
+            Some(tls) => GateLayer::guarded(tls.own().clone(), Arc::clone(&self.metrics)),
+            None => GateLayer::open(),
+        };
         let peer_server = Server::builder()
+            .layer(gate)
             .initial_stream_window_size(PEER_STREAM_WINDOW_BYTES)
             .initial_connection_window_size(PEER_CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(PEER_KEEPALIVE_INTERVAL))
@@ -269,9 +298,19 @@ impl Doors {
         });
         let doors_stop = self.stop.clone();
         let stop = self.stop;
+        let tls = self.tls;
         servers.spawn(async move {
-            let incoming = listener::grpc(peers, limits);
-            Ok(peer_server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await?)
+            let stopped = stop.cancelled_owned();
+            match tls {
+                Some(tls) => {
+                    let incoming = tls::incoming(peers, limits, tls);
+                    Ok(peer_server.serve_with_incoming_shutdown(incoming, stopped).await?)
+                }
+                None => {
+                    let incoming = listener::grpc(peers, limits);
+                    Ok(peer_server.serve_with_incoming_shutdown(incoming, stopped).await?)
+                }
+            }
         });
         Ok(OpenDoors { servers, stop: doors_stop })
     }

@@ -8,6 +8,7 @@ use kube::core::Status;
 use kube_lease_manager::LeaseManagerError;
 
 use crate::admin_client::AdminError;
+use crate::certificates::UnusableError;
 use crate::cluster::founding::RegisterError;
 
 /// Why a pass ended early. The next one looks again.
@@ -28,6 +29,12 @@ pub(super) enum PassError {
     /// The register in the status cannot be read: nothing is decided on it.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// Certificates cannot be made.
+    #[error(transparent)]
+    Issue(#[from] outrigger_tls::IssueError),
+    /// The operator's own certificate cannot be used.
+    #[error("the operator's own certificate cannot be used")]
+    Certificate(#[from] UnusableError),
     /// An object of ours cannot be written as JSON.
     #[error("an object cannot be encoded")]
     Encode(#[from] serde_json::Error),
@@ -52,7 +59,9 @@ impl PassError {
             Self::Api { source, .. } => {
                 matches!(&**source, kube::Error::Api(status) if status.is_conflict())
             }
-            Self::Admin(_) | Self::Register(_) | Self::Encode(_) => false,
+            Self::Admin(_) | Self::Register(_) | Self::Issue(_) | Self::Certificate(_) | Self::Encode(_) => {
+                false
+            }
         }
     }
 }

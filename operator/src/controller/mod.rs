@@ -6,6 +6,7 @@
 //! `outrigger.v1.Admin`.
 
 mod apply;
+mod certificates;
 mod covers;
 mod errors;
 mod events;

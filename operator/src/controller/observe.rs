@@ -12,7 +12,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::errors::{Doing as _, PassError};
-use crate::admin_client::AdminClients;
+use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::build::{self, CLUSTER_ANNOTATION, PEER_PORT};
 use crate::cluster::facts::{Answer, Pod};
 use crate::cluster::ids::{ClusterId, ClusterName, Ordinal};
@@ -120,7 +120,7 @@ impl Observed {
     pub(super) async fn ask(
         &self,
         name: &ClusterName,
-        clients: &AdminClients,
+        clients: Option<&AdminClients>,
         unwell: &mut Unwell,
     ) -> BTreeMap<Ordinal, Pod> {
         let asked = self.pods.iter().map(|(ordinal, pod)| async move {
@@ -128,11 +128,13 @@ impl Observed {
                 // It still answers, but what it says will not be true for long; and it is being restarted already.
                 return (*ordinal, Answer::Silent("the pod is being deleted".to_owned()), false);
             }
-            let answer = match self.address(*ordinal) {
-                Some(address) => match ask(&name.pod(*ordinal), &address, clients).await {
-                    Answer::Silent(why) => Answer::Silent(why_not_running(pod).unwrap_or(why)),
-                    answer @ Answer::Report(_) => answer,
-                },
+            let answer = match self.address(*ordinal).zip(clients) {
+                Some((address, clients)) => {
+                    match ask(Callee { pod: name.pod(*ordinal), address }, clients).await {
+                        Answer::Silent(why) => Answer::Silent(why_not_running(pod).unwrap_or(why)),
+                        answer @ Answer::Report(_) => answer,
+                    }
+                }
                 None => Answer::Silent(why_no_address(pod, self.claims.get(ordinal))),
             };
             (*ordinal, answer, self.is_outdated(pod))

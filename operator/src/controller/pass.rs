@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _};
 
 use super::apply::{self, Obstacle, Written};
+use super::certificates::{Held, Kept, Whose};
 use super::errors::{Doing as _, PassError};
 use super::events::{self, Teller};
 use super::execute::Hands;
@@ -16,6 +17,7 @@ use super::observe::{self, Observed};
 use super::volumes::Tended;
 use super::{hints, status};
 use crate::admin_client::AdminClients;
+use crate::certificates::Lifetimes;
 use crate::cluster::build::{self, Blueprint, Settings};
 use crate::cluster::facts::Facts;
 use crate::cluster::founding::Founding;
@@ -43,6 +45,7 @@ pub(super) struct Memory {
     unwell: Unwell,
     stuck: Stuck,
     written: Written,
+    certificates: Held,
     /// What stood in the way of the last step: the step comes again, and meanwhile the status says so.
     in_the_way: Vec<Obstacle>,
     /// Where it stood when it was last looked at.
@@ -52,8 +55,8 @@ pub(super) struct Memory {
 /// What every pass uses.
 pub(super) struct Tools {
     pub(super) client: Client,
-    pub(super) members: AdminClients,
     pub(super) settings: Settings,
+    pub(super) lifetimes: Lifetimes,
     pub(super) teller: Teller,
 }
 
@@ -117,13 +120,14 @@ impl Turn<'_> {
     async fn turn(mut self, live: RaftCluster) -> Result<Duration, PassError> {
         let wanted = self.wanted;
         let observed = observe::observe(&self.tools.client, &wanted.namespace, &wanted.name).await?;
-        let facts = self.facts(&live, &observed).await?;
+        let kept = self.certificates(&live, &observed).await?;
+        let facts = self.facts(&live, &observed, kept.clients.as_deref()).await?;
         let decision = plan(&facts);
         let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
         let tended = if wanted.paused {
             Tended::default()
         } else {
-            self.tend(&live, &facts, &hands, matches!(decision, Decision::Settled)).await?
+            self.tend(&live, (&facts, &kept), &hands, matches!(decision, Decision::Settled)).await?
         };
         let stuck = std::mem::take(&mut self.memory.in_the_way);
         let obstacles = [tended.obstacles, stuck.clone()].concat();
@@ -146,7 +150,7 @@ impl Turn<'_> {
             Decision::Act(step) => {
                 tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
                 let note = events::taken(&step);
-                let in_the_way = self.act(step, live.clone(), &facts, &hands).await?;
+                let in_the_way = self.act(step, live.clone(), (&facts, &kept), &hands).await?;
                 if in_the_way.is_empty() {
                     self.tools.teller.tell(&live, vec![note]).await;
                     return Ok(AFTER_A_STEP);
@@ -162,11 +166,11 @@ impl Turn<'_> {
     async fn tend(
         &mut self,
         live: &RaftCluster,
-        facts: &Facts,
+        (facts, kept): (&Facts, &Kept),
         hands: &Hands<'_>,
         settled: bool,
     ) -> Result<Tended, PassError> {
-        let obstacles = self.apply(live, facts, hands.observed, facts.pods_wanted).await?;
+        let obstacles = self.apply(live, (facts, kept), hands.observed, facts.pods_wanted).await?;
         let owner = live.controller_owner_ref(&()).unwrap_or_default();
         let mut tended = hands.tend_claims(self.wanted, &owner, settled).await?;
         let refused = hints::refused_pods(&self.tools.client, &self.wanted.namespace, hands.observed).await?;
@@ -174,13 +178,33 @@ impl Turn<'_> {
         Ok(tended)
     }
 
-    async fn facts(&mut self, live: &RaftCluster, observed: &Observed) -> Result<Facts, PassError> {
+    /// Keeps the certificates, before anything that needs them.
+    async fn certificates(&mut self, live: &RaftCluster, observed: &Observed) -> Result<Kept, PassError> {
+        let (tools, wanted) = (self.tools, self.wanted);
+        let owner = live.controller_owner_ref(&()).unwrap_or_default();
+        let whose = Whose {
+            wanted,
+            owner: &owner,
+            settings: &tools.settings,
+            lifetimes: tools.lifetimes,
+            // A pod that is to come has its certificate before it comes.
+            pods: observed.pods_wanted().max(wanted.replicas),
+        };
+        self.memory.certificates.keep(&tools.client, whose).await
+    }
+
+    async fn facts(
+        &mut self,
+        live: &RaftCluster,
+        observed: &Observed,
+        clients: Option<&AdminClients>,
+    ) -> Result<Facts, PassError> {
         let wanted = self.wanted;
         let founding = match &live.status {
             Some(status) => Founding::from_status(&status.founding)?,
             None => Founding::None,
         };
-        let mut pods = observed.ask(&wanted.name, &self.tools.members, &mut self.memory.unwell).await;
+        let mut pods = observed.ask(&wanted.name, clients, &mut self.memory.unwell).await;
         hints::note_lost_nodes(&self.tools.client, observed, &mut pods).await?;
         let mut facts = Facts {
             name: wanted.name.clone(),
@@ -202,7 +226,7 @@ impl Turn<'_> {
     async fn apply(
         &mut self,
         live: &RaftCluster,
-        facts: &Facts,
+        (facts, kept): (&Facts, &Kept),
         observed: &Observed,
         pods: u8,
     ) -> Result<Vec<Obstacle>, PassError> {
@@ -220,9 +244,12 @@ impl Turn<'_> {
         };
         let children = build::children(blueprint);
         let place = (wanted.namespace.as_str(), &wanted.name);
-        let with_set = pods > 0 && !observed.is_set_going();
-        apply::apply(&self.tools.client, place, &owner.uid, &children, (with_set, &mut self.memory.written))
-            .await
+        // Pods that are there keep what they have mounted; none is made that would mount a stranger's Secret.
+        let with_set = pods > 0 && !observed.is_set_going() && kept.obstacles.is_empty();
+        let client = &self.tools.client;
+        let others =
+            apply::apply(client, place, &owner.uid, &children, (with_set, &mut self.memory.written)).await?;
+        Ok([kept.obstacles.clone(), others].concat())
     }
 
     fn status(
@@ -247,15 +274,20 @@ impl Turn<'_> {
         &mut self,
         step: Step,
         live: RaftCluster,
-        facts: &Facts,
+        (facts, kept): (&Facts, &Kept),
         hands: &Hands<'_>,
     ) -> Result<Vec<Obstacle>, PassError> {
         // A member without an address is not called: nobody listens at this one.
         let at = |pod: Ordinal| hands.observed.address(pod).unwrap_or_else(|| "0.0.0.0:0".to_owned());
-        match members::call(step, &facts.name, at, &self.tools.members).await? {
+        let work = match &kept.clients {
+            Some(clients) => members::call(step, &facts.name, at, clients).await?,
+            // Nobody was asked, so that no step is a call.
+            None => Work::Ours(step),
+        };
+        match work {
             Work::Called => {}
             Work::Ours(Step::SetPods { to, .. }) => {
-                return self.apply(&live, facts, hands.observed, to).await;
+                return self.apply(&live, (facts, kept), hands.observed, to).await;
             }
             Work::Ours(Step::WriteFounding { next, .. }) => {
                 let before = live.status.clone().unwrap_or_default();

@@ -27,7 +27,7 @@ use super::http;
 use super::leadership::{Election, Leadership};
 use super::metrics::{Metrics, Outcome};
 use super::pass::{AT_REST, Memory, Tools, pass};
-use crate::admin_client::AdminClients;
+use crate::certificates::Lifetimes;
 use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
 
@@ -44,6 +44,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// What children are made with.
     pub settings: Settings,
+    /// How long certificates are believed.
+    pub lifetimes: Lifetimes,
     /// Where probes and metrics are served.
     pub http: SocketAddr,
     /// How it is known which of several operators acts; `None`: there is only this one.
@@ -143,8 +145,8 @@ async fn look_after(
     let instance =
         options.election.as_ref().map_or("outrigger-operator", |election| election.identity.as_str());
     let teller = Teller::new(client.clone(), instance);
-    let tools =
-        Tools { client, members: AdminClients::default(), settings: options.settings.clone(), teller };
+    let (settings, lifetimes) = (options.settings.clone(), options.lifetimes);
+    let tools = Tools { client, settings, lifetimes, teller };
     let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default() });
     let concurrency = concurrency(scopes.len());
     let watches =

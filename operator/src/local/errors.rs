@@ -24,6 +24,13 @@ pub enum LocalError {
     /// The record on disk cannot be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Certificates cannot be made or used.
+    #[error("the members' certificates cannot be had")]
+    Certificates {
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -138,6 +145,7 @@ impl LocalError {
             | Self::File { .. }
             | Self::NotSettled { .. }
             | Self::Signals(_)
+            | Self::Certificates { .. }
             | Self::NoAddress { .. } => 1,
         }
     }

@@ -5,6 +5,8 @@
 //!   status.yaml          the status and the number of pods: what an API server would keep
 //!   volumes/orders-0/    one member's data: the volume's stand-in
 //!   marks/orders-0       the cluster id that the volume belongs to: the claim's annotation
+//!   certificates/        what members speak under with each other, and the operator's: `current/`
+//!   authority/           what signs those
 //!   removed/             volumes that were wiped or replaced, by time
 //!   logs/orders-0.log    what the member printed
 //!   control.sock         how `local scale` and the like reach the run
@@ -19,7 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::errors::LocalError;
 
 /// What a run makes below its root, beside files.
-const DIRECTORIES: [&str; 4] = ["volumes", "marks", "removed", "logs"];
+const DIRECTORIES: [&str; 6] = ["volumes", "marks", "certificates", "authority", "removed", "logs"];
 
 /// Paths below one cluster's data directory.
 #[derive(Clone, Debug)]
@@ -90,6 +92,18 @@ impl Layout {
     #[must_use]
     pub fn mark(&self, pod: &str) -> PathBuf {
         self.root.join("marks").join(pod)
+    }
+
+    /// What members speak under.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("certificates")
+    }
+
+    /// What signs certificates.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("authority")
     }
 
     /// Where a volume goes that was wiped at `unix_ms`.

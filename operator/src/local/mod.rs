@@ -5,6 +5,7 @@
 //! (the same [`crate::cluster::plan`] over the same admin API). There is no container here: the template's containers are not
 //! run, and limits are not enforced; the status says so.
 
+mod certificates;
 pub mod control;
 pub mod dns;
 pub mod errors;

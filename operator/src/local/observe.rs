@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::loopback::{Loopback, PEER_PORT};
 use super::member::{State, Supervised};
-use crate::admin_client::AdminClients;
+use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::facts::{Answer, Pod};
 use crate::cluster::ids::{ClusterName, Ordinal};
 use crate::members::{Unwell, ask};
@@ -24,7 +24,8 @@ pub async fn pods(
     let asked = members.iter().map(|(ordinal, member)| async move {
         let answer = match member.state() {
             State::Running { .. } => {
-                ask(&name.pod(*ordinal), &loopback.socket(*ordinal, PEER_PORT).to_string(), clients).await
+                let address = loopback.socket(*ordinal, PEER_PORT).to_string();
+                ask(Callee { pod: name.pod(*ordinal), address }, clients).await
             }
             State::BackOff { until, why } => {
                 let seconds = until.saturating_duration_since(Instant::now()).as_secs_f32();

@@ -53,6 +53,11 @@ impl Runner {
         let status = self.status(&facts, &decision);
         // The intent is written before the act, so that a run that dies in between says what it was about.
         let mut trouble = self.record.set_status(status).err().map(|error| chain(&error));
+        if let Err(error) = self.keep_certificates() {
+            let said = chain(&error);
+            tracing::error!(error = said, "the certificates stay as they are");
+            trouble = Some(said);
+        }
         self.mark_volumes(&facts);
         if let Decision::Act(step) = &decision {
             tracing::info!(step = text(&decision), "acting");
@@ -104,6 +109,8 @@ impl Runner {
                     self.ground.check_ports(ordinal)?;
                 }
                 self.record.set_pods(to)?;
+                // Before the process that needs one; one that is too early ends, and is started again.
+                self.keep_certificates()?;
                 self.follow_pods();
                 self.stop_surplus().await;
                 Ok(())

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
+use super::certificates::LocalCertificates;
 use super::control::{Asked, ControlServer, Request, Response};
 use super::dns::Zone;
 use super::errors::LocalError;
@@ -58,6 +59,7 @@ pub(super) struct Runner {
     pub(super) record: Record,
     pub(super) marks: Marks,
     pub(super) zone: Arc<Zone>,
+    pub(super) certificates: LocalCertificates,
     pub(super) clients: AdminClients,
     pub(super) members: BTreeMap<Ordinal, Supervised>,
     pub(super) changed: Arc<Notify>,
@@ -93,9 +95,11 @@ pub async fn run(options: Options, screen: Screen<'_>) -> Result<(), LocalError>
     // Four askers may wait; more wait in their connections.
     let (asked, requests) = mpsc::channel(4);
     let control = ControlServer::listen(ground.layout.socket(), asked)?;
+    let certificates = LocalCertificates::open(&ground, &manifest, record.content().pods)?;
     let mut runner = Runner {
         marks: Marks::read(&ground.layout, &manifest.wanted.name),
-        clients: AdminClients::new(DEADLINES),
+        clients: AdminClients::new(DEADLINES, certificates.ends()?),
+        certificates,
         members: BTreeMap::new(),
         changed: Arc::new(Notify::new()),
         unwell: Unwell::default(),
@@ -224,6 +228,18 @@ impl Runner {
             },
             Err(error) => Response::refused(error),
         }
+    }
+
+    /// Keeps the certificates of the pods that are asked for.
+    ///
+    /// # Errors
+    /// They cannot be made or written; the present ones stay.
+    pub(super) fn keep_certificates(&mut self) -> Result<(), LocalError> {
+        let pods = self.record.content().pods;
+        if self.certificates.keep(&self.ground, &self.manifest, pods)? {
+            self.clients = AdminClients::new(DEADLINES, self.certificates.ends()?);
+        }
+        Ok(())
     }
 
     /// Starts the processes that are asked for and do not run yet.

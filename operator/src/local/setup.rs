@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::certificates;
 use super::dns::service_name;
 use super::errors::LocalError;
 use super::layout::{FileLock, Layout};
@@ -105,7 +106,7 @@ impl Ground {
         let pod = wanted.name.pod(ordinal);
         let listen = |port| self.loopback.socket(ordinal, port).to_string();
         let volume = self.layout.volume(&pod);
-        let flags: [(&str, OsString); 14] = [
+        let flags: [(&str, OsString); 16] = [
             ("--name", pod.clone().into()),
             ("--data-dir", volume.clone().into()),
             ("--listen-client", listen(CLIENT_PORT).into()),
@@ -115,6 +116,8 @@ impl Ground {
             ("--advertise-client", format!("http://{}", listen(CLIENT_PORT)).into()),
             ("--peers-dns", self.service.clone().into()),
             ("--dns-server", self.dns_server.to_string().into()),
+            ("--peer-tls-dir", certificates::directory(&self.layout).into()),
+            ("--peer-tls-name", pod.clone().into()),
             ("--cluster-size", self.initial_size.to_string().into()),
             ("--heartbeat-interval", format!("{}ms", wanted.heartbeat_interval.as_millis()).into()),
             ("--election-timeout", format!("{}ms", wanted.election_timeout.as_millis()).into()),

@@ -2,7 +2,7 @@
 //!
 //! May import: the client, the plan's steps. Deliberately absent: where members are found.
 
-use crate::admin_client::{AdminClients, AdminError};
+use crate::admin_client::{AdminClients, AdminError, Callee};
 use crate::cluster::founding::Permit;
 use crate::cluster::ids::{ClusterName, Ordinal};
 use crate::cluster::plan::Step;
@@ -28,6 +28,7 @@ pub async fn call(
     at: impl Fn(Ordinal) -> String,
     clients: &AdminClients,
 ) -> Result<Work, AdminError> {
+    let at = |pod: Ordinal| Callee { pod: name.pod(pod), address: at(pod) };
     match step {
         Step::Found { pod, permit, roster, seeds } => {
             clients.found(&at(pod), found_request(&permit, &roster, seeds)).await?;

@@ -7,14 +7,14 @@ mod trackers;
 
 pub use self::execute::{Work, call};
 pub use self::trackers::{Stuck, Unwell};
-use crate::admin_client::AdminClients;
+use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::facts::Answer;
 use crate::cluster::report;
 
 /// What the member of a pod says; what cannot be believed is silence, with the reason.
-pub async fn ask(pod: &str, address: &str, clients: &AdminClients) -> Answer {
-    match clients.status(address).await {
-        Ok(status) => match report::read(pod, status) {
+pub async fn ask(at: Callee, clients: &AdminClients) -> Answer {
+    match clients.status(&at).await {
+        Ok(status) => match report::read(&at.pod, status) {
             Ok(report) => Answer::Report(Box::new(report)),
             Err(unbelievable) => Answer::Silent(unbelievable.to_string()),
         },

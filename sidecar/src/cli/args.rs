@@ -40,6 +40,16 @@ pub(super) struct EndpointArgs {
     #[arg(long, value_name = "HOST:PORT", global = true, help_heading = ASKING, env = "OUTRIGGER_ADMIN_ENDPOINT")]
     pub(super) admin_endpoint: Option<String>,
 
+    /// Directory of the certificate to show on the admin port: NAME.crt, NAME.key and ca.crt; without it that port is asked
+    /// plainly
+    #[arg(long, value_name = "DIR", global = true, help_heading = ASKING, env = "OUTRIGGER_PEER_TLS_DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+
+    /// With --tls-dir: the files' name
+    #[arg(long, value_name = "NAME", global = true, help_heading = ASKING, env = "OUTRIGGER_PEER_TLS_NAME")]
+    #[arg(default_value = "tls")]
+    pub(super) tls_name: String,
+
     /// How long to wait for an answer, as 500ms or 10s
     #[arg(long, value_name = "DURATION", global = true, help_heading = ASKING, default_value = "10s")]
     pub(super) timeout: String,

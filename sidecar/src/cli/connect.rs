@@ -1,17 +1,20 @@
 //! From an endpoint's text to a connected client.
 //!
-//! May import: tonic's channel. Deliberately absent: TLS (not served yet), retries.
+//! May import: tonic's channel, `transport::dial`. Deliberately absent: TLS for clients (not served yet), retries.
 
 use std::time::Duration;
 
 use outrigger_proto::etcdserverpb::kv_client::KvClient;
 use outrigger_proto::v1::admin_client::AdminClient;
+use outrigger_tls::{Expected, Source};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::args::EndpointArgs;
 use super::error::CliError;
 use crate::config::parse;
+use crate::tls::{PeerTls, TlsError};
+use crate::transport::dial;
 
 /// Largest answer that is taken: a range over everything may be large.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
@@ -22,6 +25,8 @@ pub(super) struct Endpoints {
     /// `None` where the other flag names a port that says nothing of this one.
     client: Option<String>,
     admin: Option<String>,
+    /// What is shown on the admin port, if it has certificates.
+    tls: Option<Source>,
     timeout: Duration,
 }
 
@@ -60,6 +65,7 @@ impl Endpoints {
         Ok(Self {
             client: client.clone().map_or_else(|| beside(admin.as_ref(), ADMIN_PORT, CLIENT_PORT), Some),
             admin: admin.map_or_else(|| beside(client.as_ref(), CLIENT_PORT, ADMIN_PORT), Some),
+            tls: args.tls_dir.clone().map(|directory| Source { directory, name: args.tls_name.clone() }),
             timeout,
         })
     }
@@ -73,8 +79,31 @@ impl Endpoints {
 
     pub(super) async fn admin(&self) -> Result<Asked<AdminClient<Channel>>, CliError> {
         let address = named(self.admin.as_ref(), "the admin port", "--admin-endpoint", "--endpoint")?;
-        let channel = self.connect("--admin-endpoint", address).await?;
+        let channel = match &self.tls {
+            None => self.connect("--admin-endpoint", address).await?,
+            Some(source) => self.connect_named(address, source).await?,
+        };
         Ok(Asked { client: AdminClient::new(channel), endpoint: address.clone() })
+    }
+
+    /// With a certificate, to any member of its cluster.
+    async fn connect_named(&self, address: &str, source: &Source) -> Result<Channel, CliError> {
+        let directory = source.directory.clone();
+        let unusable = |error: TlsError| CliError::Certificates { directory, source: Box::new(error) };
+        let ends = PeerTls::ends_of(source).map_err(unusable)?;
+        let refused = |problem: String| CliError::Unbelieved { endpoint: address.to_owned(), problem };
+        let dialled = tokio::time::timeout(self.timeout, async {
+            let mut last = "its name leads nowhere".to_owned();
+            let resolved = tokio::net::lookup_host(address).await.map_err(|error| error.to_string())?;
+            for at in resolved {
+                match dial::connect(address, at, Some((&ends, Expected::AnyMember))).await {
+                    Ok(channel) => return Ok(channel),
+                    Err(error) => last = dial::chain(&error),
+                }
+            }
+            Err(last)
+        });
+        dialled.await.unwrap_or_else(|_| Err("it did not answer in time".to_owned())).map_err(refused)
     }
 
     async fn connect(&self, flag: &'static str, address: &str) -> Result<Channel, CliError> {
@@ -149,6 +178,8 @@ mod tests {
             let args = EndpointArgs {
                 endpoint: endpoint.map(Into::into),
                 admin_endpoint: admin_endpoint.map(Into::into),
+                tls_dir: None,
+                tls_name: "tls".into(),
                 timeout: "1s".into(),
             };
             let endpoints = Endpoints::new(&args).unwrap();

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::api::FAULTED;
 use crate::config::ConfigErrors;
 use crate::telemetry::TelemetryError;
+use crate::tls::TlsError;
 
 /// Why.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,27 @@ pub(super) enum CliError {
         /// Why.
         #[source]
         source: tonic::transport::Error,
+    },
+    /// There is no secure connection to the admin port.
+    #[error(
+        "{endpoint} is not reached under the certificate of --tls-dir: {problem}; check that a member of that cluster runs there"
+    )]
+    Unbelieved {
+        /// Where.
+        endpoint: String,
+        /// Why.
+        problem: String,
+    },
+    /// The certificate to show cannot be used.
+    #[error(
+        "--tls-dir {directory:?}: the certificates cannot be used (files of another name are named by --tls-name)"
+    )]
+    Certificates {
+        /// Where they are.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<TlsError>,
     },
     /// The member answered with an error.
     #[error("{endpoint} answered: {text} ({code:?}){hint}")]
@@ -95,6 +117,8 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Config(_) => 2,
             Self::Unreachable { .. }
+            | Self::Unbelieved { .. }
+            | Self::Certificates { .. }
             | Self::Refused { .. }
             | Self::File { .. }
             | Self::CutShort { .. }
@@ -123,8 +147,9 @@ impl CliError {
             Code::DeadlineExceeded | Code::Cancelled => "; nothing was changed: wait longer with --timeout",
             Code::Aborted => "; something changed meanwhile: look at the status and decide anew",
             Code::Unimplemented => "; is this the right port? keys are on 2379, members and status on 2380",
+            // A connection that breaks at once: what a port with certificates does to a plain one.
+            Code::Unknown => "; a member with --peer-tls-dir is asked with --tls-dir",
             Code::Ok
-            | Code::Unknown
             | Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists

@@ -41,6 +41,8 @@ pub struct Config {
     pub peers_dns: Option<PeersDns>,
     /// The DNS server to ask; `None`: the system's.
     pub dns_server: Option<SocketAddr>,
+    /// Where the peer port's certificate, key and authorities lie; `None`: the port is plain.
+    pub peer_tls: Option<outrigger_tls::Source>,
     /// Pods that the founding expects.
     pub cluster_size: u32,
     /// Founding by hand: `Some(n)` founds once n seeds, this one included, answer with empty disks. On a founded disk it

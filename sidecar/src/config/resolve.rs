@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outrigger_tls::Source;
+
 use super::parse::{self, Problem, problem};
 use super::settings::variable;
 use super::{Config, ConfigError, ConfigErrors, Layers, PeersDns};
@@ -104,6 +106,7 @@ impl Config {
         let addresses = Addresses::read(&mut reader, name.as_deref().unwrap_or("unnamed"), &ports);
         let peers_dns = reader.optional("peers-dns", |text| peers_dns(text, ports.peer.port()));
         let dns_server = reader.optional("dns-server", |text| parse::server(text, 53));
+        let peer_tls = peer_tls(&mut reader);
         let log_level = reader.with("log-level", String::new(), parse::log_level);
         let log_format = reader.with("log-format", parse::LogFormat::Text, parse::log_format);
         let worker_threads =
@@ -122,6 +125,7 @@ impl Config {
             advertise_client: addresses.client,
             peers_dns,
             dns_server,
+            peer_tls,
             cluster_size: founding.cluster_size,
             found: founding.found,
             heartbeat_interval: times.heartbeat,
@@ -144,6 +148,24 @@ fn data_dir(text: &str) -> Result<PathBuf, Problem> {
         return Err(problem("it is empty", "write a path, as /var/lib/outrigger"));
     }
     Ok(PathBuf::from(text))
+}
+
+/// The directory's being there is not asked: it may be mounted later than this is read.
+fn peer_tls(reader: &mut Reader<'_>) -> Option<Source> {
+    let directory = reader.optional("peer-tls-dir", |text| {
+        if text.is_empty() {
+            return Err(problem("it is empty", "write a path, as /etc/outrigger/peer-tls"));
+        }
+        Ok(PathBuf::from(text))
+    });
+    let name = reader.optional("peer-tls-name", |text| {
+        parse::dns_name(text).map_err(|found| problem(found.problem, "write the files' name without .crt"))
+    });
+    if name.is_some() && reader.layers.get("peer-tls-dir").is_none() {
+        let text = "it is given without --peer-tls-dir, and names files there";
+        reader.wrong("peer-tls-name", problem(text, "add --peer-tls-dir, or leave it out"));
+    }
+    Some(Source { directory: directory?, name: name.unwrap_or_else(|| "tls".to_owned()) })
 }
 
 fn peers_dns(text: &str, default_port: u16) -> Result<PeersDns, Problem> {

@@ -42,7 +42,7 @@ const fn setting(
 }
 
 /// Every setting, in the order of the help.
-pub static SETTINGS: [Setting; 23] = [
+pub static SETTINGS: [Setting; 25] = [
     setting("name", "NAME", None, "This member's name: the pod's, as in the roster"),
     setting(
         "data-dir",
@@ -77,6 +77,19 @@ pub static SETTINGS: [Setting; 23] = [
         None,
         "DNS name that resolves to every pod of the cluster: a headless service with publishNotReadyAddresses [default \
          port: --listen-peer's]",
+    ),
+    setting(
+        "peer-tls-dir",
+        "DIR",
+        None,
+        "Directory of this member's certificate for the peer and admin port: NAME.crt, NAME.key and ca.crt, as a Secret is \
+         mounted; it is looked at again every few seconds. Without it that port is plain [default: plain]",
+    ),
+    setting(
+        "peer-tls-name",
+        "NAME",
+        None,
+        "With --peer-tls-dir: the files' name, where one directory serves several members [default: tls]",
     ),
     setting("dns-server", "IP[:PORT]", None, "DNS server to ask [default: the system's; default port: 53]"),
     setting("cluster-size", "N", Some("1"), "Pods that the founding expects, 1 to 99; shown in the status"),

@@ -108,6 +108,17 @@ fn addresses_are_derived_from_each_other() {
 }
 
 #[test]
+fn certificates_are_tls_crt_unless_another_name_is_given() {
+    assert_eq!(load(&[]).unwrap().peer_tls, None);
+    let source = load(&["--peer-tls-dir", "/tls"]).unwrap().peer_tls.unwrap();
+    assert_eq!((source.directory, source.name.as_str()), (PathBuf::from("/tls"), "tls"));
+    let flags = ["--name", "orders-0", "--data-dir", "/data"];
+    let environment = [("OUTRIGGER_PEER_TLS_DIR", "/tls"), ("OUTRIGGER_PEER_TLS_NAME", "orders-0")];
+    let source = load_with(&flags, &environment).unwrap().peer_tls.unwrap();
+    assert_eq!((source.directory, source.name.as_str()), (PathBuf::from("/tls"), "orders-0"));
+}
+
+#[test]
 fn founding_by_hand_waits_for_the_members_that_it_is_told() {
     assert_eq!(load(&["--found", "--initial-members", "3"]).unwrap().found, Some(3));
     assert_eq!(load(&["--found", "--cluster-size", "5"]).unwrap().found, Some(5));
@@ -168,6 +179,20 @@ fn every_bad_value_is_named_with_its_flag_its_source_and_a_fix() {
         (&["--worker-threads", "0"], "out of range", "1 to 64"),
         (&["--exit-with-stdin=2"], "neither true nor false", "write true or false"),
     ];
+    each_is_named(table);
+}
+
+#[test]
+fn bad_values_about_certificates_are_named_too() {
+    each_is_named(&[
+        (&["--peer-tls-dir", ""], "--peer-tls-dir \"\"", "write a path"),
+        (&["--peer-tls-dir", "/tls", "--peer-tls-name", "a/b"], "--peer-tls-name \"a/b\"", "without .crt"),
+        (&["--peer-tls-name", "a"], "without --peer-tls-dir", "add --peer-tls-dir"),
+    ]);
+}
+
+/// Each of the flags is refused with this problem and this fix.
+fn each_is_named(table: &[(&[&str], &str, &str)]) {
     for (flags, problem, fix) in table {
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         // A value that begins with a dash is bound to its flag.

@@ -8,6 +8,7 @@ use outrigger_core::membership::Route;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_proto::v1::admin_client::AdminClient;
 use outrigger_proto::v1::{JoinRequest, Phase, StatusRequest};
+use outrigger_tls::Expected;
 use tonic::Status;
 
 use crate::discovery::{Discovery, DiscoveryError};
@@ -44,7 +45,7 @@ pub(super) async fn ask(
 
 async fn status(dialer: &Dialer, address: String) -> Option<Seed> {
     let question = async {
-        let (channel, _) = dialer.dial(&address).await.map_err(|error| chain(&error))?;
+        let (channel, _) = dialer.dial(&address, Expected::AnyMember).await.map_err(|error| chain(&error))?;
         let answer = AdminClient::new(channel).status(StatusRequest {}).await;
         answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_string())
     };
@@ -81,8 +82,8 @@ pub(super) async fn join(
         abandoned: abandoned.iter().map(|cluster| cluster.0).collect(),
     };
     let question = async {
-        let (channel, _) =
-            dialer.dial(&seed.address).await.map_err(|error| Status::unavailable(chain(&error)))?;
+        let dialled = dialer.dial(&seed.address, Expected::Member(&seed.name)).await;
+        let (channel, _) = dialled.map_err(|error| Status::unavailable(chain(&error)))?;
         AdminClient::new(channel).join(request).await
     };
     let answer = tokio::time::timeout(JOIN_TIMEOUT, question)

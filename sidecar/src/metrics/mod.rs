@@ -39,6 +39,7 @@ pub struct Metrics {
     log: LogMetrics,
     apply: ApplyMetrics,
     doors: DoorMetrics,
+    tls: TlsMetrics,
     raft: RaftMetrics,
     process: process::ProcessMetrics,
 }
@@ -70,6 +71,15 @@ struct DoorMetrics {
     grpc: Family<Two, Counter>,
     refused: Family<One, Counter>,
     refused_peers: Family<One, Counter>,
+}
+
+/// What the peer port's certificates are told of.
+#[derive(Debug, Default)]
+struct TlsMetrics {
+    expiry: Gauge,
+    reloads: Counter,
+    reload_failures: Counter,
+    handshake_failures: Counter,
 }
 
 /// What is read from the node's status at a scrape.
@@ -179,6 +189,27 @@ impl Metrics {
     /// A peer's call was refused before anything of it was read; `reason` is one of a closed set of words.
     pub fn peer_refused(&self, reason: &'static str) {
         self.doors.refused_peers.get_or_create(&[("reason", reason.to_owned())]).inc();
+    }
+
+    /// A connection to the peer port did not get through its handshake.
+    pub fn tls_handshake_failed(&self) {
+        self.tls.handshake_failures.inc();
+    }
+
+    /// This member's certificate for the peer port is valid until then, in seconds since 1970.
+    pub fn tls_expiry(&self, until: i64) {
+        self.tls.expiry.set(until);
+    }
+
+    /// A new set of certificates is used, valid until then.
+    pub fn tls_reloaded(&self, until: i64) {
+        self.tls.reloads.inc();
+        self.tls_expiry(until);
+    }
+
+    /// A new set of certificates is broken and kept out.
+    pub fn tls_reload_failed(&self) {
+        self.tls.reload_failures.inc();
     }
 
     /// The counter of a gRPC method's answers with one code: looked up once, kept by the caller.

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::peers::Peers;
 use super::process::ProcessMetrics;
-use super::{ApplyMetrics, DoorMetrics, LogMetrics, Metrics, RaftMetrics};
+use super::{ApplyMetrics, DoorMetrics, LogMetrics, Metrics, RaftMetrics, TlsMetrics};
 
 /// 50 µs … 3.3 s: an `fdatasync` on a good disk takes 125 µs, a broken one seconds.
 fn fsync_buckets() -> Histogram {
@@ -40,17 +40,28 @@ pub(super) fn build() -> Metrics {
     };
     let apply = ApplyMetrics { seconds: apply_buckets(), entries: <_>::default() };
     let doors = DoorMetrics { grpc: <_>::default(), refused: <_>::default(), refused_peers: <_>::default() };
-    let raft = RaftMetrics::default();
+    let (raft, tls) = (RaftMetrics::default(), TlsMetrics::default());
     let process = ProcessMetrics::default();
 
     let mut registry = Registry::default();
     let ours = registry.sub_registry_with_prefix("outrigger");
     register_log(ours, &log, &apply);
     register_doors(ours, &doors, &raft);
+    register_tls(ours, &tls);
     register_raft(ours, &raft);
     register_peers(ours, &raft);
     register_process(&mut registry, &process);
-    Metrics { registry, started: Instant::now(), peers: Peers::default(), log, apply, doors, raft, process }
+    Metrics {
+        registry,
+        started: Instant::now(),
+        peers: Peers::default(),
+        log,
+        apply,
+        doors,
+        tls,
+        raft,
+        process,
+    }
 }
 
 fn register_log(to: &mut Registry, log: &LogMetrics, apply: &ApplyMetrics) {
@@ -102,6 +113,25 @@ fn register_doors(to: &mut Registry, doors: &DoorMetrics, raft: &RaftMetrics) {
         "nospace",
         "1 while the NOSPACE alarm stands for this cause: the disk, the log's reserve, or the quota",
         raft.no_space.clone(),
+    );
+}
+
+fn register_tls(to: &mut Registry, tls: &TlsMetrics) {
+    to.register(
+        "peer_tls_certificate_expiry_seconds",
+        "When this member's certificate for the peer port expires, in seconds since 1970; 0 on a plain port",
+        tls.expiry.clone(),
+    );
+    to.register("peer_tls_reloads", "New certificates that were taken into use", tls.reloads.clone());
+    to.register(
+        "peer_tls_reload_failures",
+        "New certificates that were broken and kept out",
+        tls.reload_failures.clone(),
+    );
+    to.register(
+        "peer_tls_handshake_failures",
+        "Connections to the peer port without a certificate that is believed",
+        tls.handshake_failures.clone(),
     );
 }
 

@@ -1,6 +1,6 @@
-//! Dialling a peer: name to address, socket, HTTP/2.
+//! Dialling a peer: name to address, socket, TLS, HTTP/2.
 //!
-//! May import: `discovery`, tonic. Deliberately absent: retries and their pace (`sender`), identity (the handshake).
+//! May import: `discovery`, `tls`, tonic. Deliberately absent: retries and their pace (`sender`), identity (the handshake).
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use outrigger_tls::{ConnectError, Ends, Expected};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::discovery::{Discovery, DiscoveryError};
+use crate::tls::PeerTls;
 
 /// One connection attempt's bound: a peer in the same cluster answers within milliseconds or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +44,16 @@ pub enum DialError {
         /// The address.
         address: String,
     },
+    /// A socket, but what answers there is not whom its certificate would have to name.
+    #[error("{address} ({ip}) is not believed: {source}")]
+    Tls {
+        /// As it was asked for.
+        address: String,
+        /// What it resolved to.
+        ip: SocketAddr,
+        /// Why not.
+        source: Box<ConnectError>,
+    },
     /// A socket, but no HTTP/2 behind it.
     #[error("{address} does not speak HTTP/2: {reason}")]
     Protocol {
@@ -63,13 +76,14 @@ impl DialError {
 #[derive(Clone, Debug)]
 pub struct Dialer {
     discovery: Arc<Discovery>,
+    tls: Option<Arc<PeerTls>>,
 }
 
 impl Dialer {
-    /// Resolves through `discovery`.
+    /// Resolves through `discovery`; speaks TLS if there is any.
     #[must_use]
-    pub fn new(discovery: Arc<Discovery>) -> Self {
-        Self { discovery }
+    pub fn new(discovery: Arc<Discovery>, tls: Option<Arc<PeerTls>>) -> Self {
+        Self { discovery, tls }
     }
 
     /// The member that is meant answered a handshake at this address: see [`Discovery::met`].
@@ -81,11 +95,15 @@ impl Dialer {
     ///
     /// # Errors
     /// [`DialError`]; the last address's if none answers.
-    pub async fn dial(&self, address: &str) -> Result<(Channel, SocketAddr), DialError> {
+    pub async fn dial(
+        &self,
+        address: &str,
+        expected: Expected<'_>,
+    ) -> Result<(Channel, SocketAddr), DialError> {
         let addresses = self.discovery.addresses(address).await?;
         let mut last = DialError::Resolve(DiscoveryError::Empty { name: address.to_string() });
         for ip in addresses {
-            match connect(address, ip).await {
+            match self.dial_at(address, ip, expected).await {
                 Ok(channel) => return Ok((channel, ip)),
                 Err(error) => last = error,
             }
@@ -94,13 +112,31 @@ impl Dialer {
         self.discovery.forget(address);
         Err(last)
     }
+
+    /// Connects to a known address, to whom is expected; the address's name only stands in the requests.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial_at(
+        &self,
+        address: &str,
+        ip: SocketAddr,
+        expected: Expected<'_>,
+    ) -> Result<Channel, DialError> {
+        let ends = self.tls.as_ref().map(|tls| tls.ends());
+        connect(address, ip, ends.as_deref().map(|ends| (ends, expected))).await
+    }
 }
 
-/// Connects to a known address; the name only stands in the requests.
+/// Connects to a known address, plainly or to whom is expected.
 ///
 /// # Errors
 /// [`DialError`].
-pub async fn connect(address: &str, ip: SocketAddr) -> Result<Channel, DialError> {
+pub async fn connect(
+    address: &str,
+    ip: SocketAddr,
+    tls: Option<(&Ends, Expected<'_>)>,
+) -> Result<Channel, DialError> {
     let failed = |source| DialError::Connect { address: address.to_string(), ip, source };
     let socket = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(ip))
         .await
@@ -108,6 +144,18 @@ pub async fn connect(address: &str, ip: SocketAddr) -> Result<Channel, DialError
         .map_err(failed)?;
     // Small frames must leave at once: a put waits for them.
     socket.set_nodelay(true).map_err(failed)?;
+    let stream = match tls {
+        None => Either::Left(socket),
+        Some((ends, expected)) => {
+            let shaken = tokio::time::timeout(CONNECT_TIMEOUT, ends.connect(socket, expected)).await;
+            let stream = shaken.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?;
+            let refused = |source| {
+                let source = Box::new(source);
+                DialError::Tls { address: address.to_string(), ip, source }
+            };
+            Either::Right(stream.map_err(refused)?)
+        }
+    };
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| DialError::Malformed { address: address.to_string() })?
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -116,7 +164,7 @@ pub async fn connect(address: &str, ip: SocketAddr) -> Result<Channel, DialError
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20);
     // One socket, once: a broken connection is for `sender` to notice, not for the channel to hide by reconnecting.
-    let socket = Mutex::new(Some(TokioIo::new(socket)));
+    let socket = Mutex::new(Some(TokioIo::new(stream)));
     let connector = tower::service_fn(move |_: Uri| {
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         std::future::ready(socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))

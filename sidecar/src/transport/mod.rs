@@ -168,8 +168,8 @@ impl Transport {
 
     /// Streams a snapshot; its end is reported to the node whatever becomes of it.
     pub fn send_snapshot(&mut self, snapshot: outrigger_core::effects::SendSnapshot) {
-        let address = self.peers.get(&snapshot.to).map(|peer| peer.route.address.clone());
-        self.snapshots.start(&self.local, &self.dialer, address, snapshot);
+        let route = self.peers.get(&snapshot.to).map(|peer| peer.route.clone());
+        self.snapshots.start(&self.local, &self.dialer, route, snapshot);
     }
 }
 

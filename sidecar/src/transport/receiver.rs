@@ -14,13 +14,14 @@ use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_proto::v1::peer_server::Peer;
 use outrigger_proto::v1::{
     ExchangeRequest, ExchangeResponse, Hello, SendSnapshotResponse, SnapshotChunk, SnapshotOffsetRequest,
-    SnapshotOffsetResponse, exchange_request, exchange_response,
+    SnapshotOffsetResponse, SnapshotTarget, exchange_request, exchange_response,
 };
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::snapshot::SnapshotReceiver;
 use super::{Local, route_of};
+use crate::tls::Caller;
 
 /// A stream that does not say who it is within this is closed: it holds a place for nothing.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,20 +54,58 @@ impl PeerService {
     }
 }
 
-/// Whose word this is, once it is verified that it is meant for this member of this cluster. Refusals are counted.
+/// What a call says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    cluster: u64,
+    from: u64,
+    to: u64,
+    /// The sender's name, where the call tells it.
+    name: Option<&'a str>,
+}
+
+impl<'a> Claim<'a> {
+    /// A stream's.
+    #[must_use]
+    pub fn of_hello(hello: &'a Hello) -> Self {
+        Self { cluster: hello.cluster_id, from: hello.from, to: hello.to, name: Some(&hello.name) }
+    }
+
+    /// A snapshot's, which does not repeat the name.
+    #[must_use]
+    pub fn of_target(target: &SnapshotTarget) -> Self {
+        Self { cluster: target.cluster_id, from: target.from, to: target.to, name: None }
+    }
+}
+
+/// Whose word this is, once it is verified that it is meant for this member of this cluster, and that its sender is whom
+/// its certificate names. Refusals are counted.
 ///
 /// # Errors
-/// `FAILED_PRECONDITION` for another cluster or another target, `PERMISSION_DENIED` for a removed sender,
-/// `INVALID_ARGUMENT` for one that cannot be.
-pub fn verify(local: &Local, cluster: u64, from: u64, to: u64) -> Result<MemberId, Status> {
-    judge(local, cluster, from, to).map_err(|(reason, status)| {
+/// `FAILED_PRECONDITION` for another cluster or another target, `PERMISSION_DENIED` for a removed sender or under another
+/// member's certificate, `INVALID_ARGUMENT` for a sender that cannot be.
+pub fn verify(local: &Local, caller: &Caller, claim: &Claim<'_>) -> Result<MemberId, Status> {
+    let refused = |(reason, status): (&'static str, Status)| {
         local.metrics.peer_refused(reason);
         status
-    })
+    };
+    let from = judge(local, claim).map_err(refused)?;
+    vouch(local, caller, from, claim.name).map_err(|status| refused(("wrong_certificate", *status)))?;
+    Ok(from)
+}
+
+/// The certificate's name is the one that the sender says, and the one that its id is known under. A sender that nobody here
+/// has heard of yet may speak under its own name.
+fn vouch(local: &Local, caller: &Caller, from: MemberId, claimed: Option<&str>) -> Result<(), Box<Status>> {
+    let status = local.node.status();
+    let known = status.members.iter().find(|member| member.route.id == from);
+    let known = known.map(|member| member.route.name.as_str()).filter(|name| !name.is_empty());
+    claimed.into_iter().chain(known).try_for_each(|name| caller.vouch_for(name))
 }
 
 /// The verdict, and for a refusal its word in the metrics.
-fn judge(local: &Local, cluster: u64, from: u64, to: u64) -> Result<MemberId, (&'static str, Status)> {
+fn judge(local: &Local, claim: &Claim<'_>) -> Result<MemberId, (&'static str, Status)> {
+    let Claim { cluster, from, to, name: _ } = *claim;
     if cluster != local.cluster.0 {
         let status = Status::failed_precondition(format!(
             "cluster id mismatch: this member belongs to cluster {:016x}, the caller to {cluster:016x}; two clusters \
@@ -120,9 +159,10 @@ impl Peer for PeerService {
         request: Request<Streaming<ExchangeRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let acceptor = self.acceptor()?;
+        let caller = Caller::of(&request);
         let mut inbound = request.into_inner();
         let hello = read_hello(&mut inbound).await?;
-        let from = verify(&acceptor.local, hello.cluster_id, hello.from, hello.to)?;
+        let from = verify(&acceptor.local, &caller, &Claim::of_hello(&hello))?;
         stopped(acceptor.local.node.notify(Event::Handshake(route_of(&hello))).await)?;
         // Whoever dials is up: if it is waited for here, that wait is over.
         acceptor.local.pokes.poke(from);
@@ -148,11 +188,12 @@ impl Peer for PeerService {
         request: Request<SnapshotOffsetRequest>,
     ) -> Result<Response<SnapshotOffsetResponse>, Status> {
         let acceptor = self.acceptor()?;
+        let caller = Caller::of(&request);
         let target = request
             .into_inner()
             .target
             .ok_or_else(|| Status::invalid_argument("a snapshot offset without a target"))?;
-        verify(&acceptor.local, target.cluster_id, target.from, target.to)?;
+        verify(&acceptor.local, &caller, &Claim::of_target(&target))?;
         let offset = acceptor.snapshots.offset(&target).await?;
         Ok(Response::new(SnapshotOffsetResponse { offset }))
     }
@@ -162,7 +203,8 @@ impl Peer for PeerService {
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<SendSnapshotResponse>, Status> {
         let acceptor = self.acceptor()?;
-        acceptor.snapshots.receive(&acceptor.local, request.into_inner()).await?;
+        let caller = Caller::of(&request);
+        acceptor.snapshots.receive(&acceptor.local, &caller, request.into_inner()).await?;
         Ok(Response::new(SendSnapshotResponse {}))
     }
 }

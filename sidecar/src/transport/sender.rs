@@ -12,6 +12,7 @@ use outrigger_core::membership::Route;
 use outrigger_core::types::Term;
 use outrigger_proto::v1::peer_client::PeerClient;
 use outrigger_proto::v1::{ExchangeResponse, Hello, exchange_response};
+use outrigger_tls::Expected;
 use tonic::{Code, Status, Streaming};
 
 use super::backoff::Backoff;
@@ -109,10 +110,11 @@ impl Sender {
     /// Dials and shakes hands; the outbox is open afterwards.
     async fn establish(&self, before: &Before) -> Result<Session, SendError> {
         let address = &self.route.address;
+        let expected = Expected::Member(&self.route.name);
         let (channel, at) = match before.at {
             // Straight back to where it was: its name may take seconds, and the refusal is what is asked for.
-            Some(at) => (dial::connect(address, at).await?, at),
-            None => self.dialer.dial(address).await?,
+            Some(at) => (self.dialer.dial_at(address, at, expected).await?, at),
+            None => self.dialer.dial(address, expected).await?,
         };
         let result = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.shake_hands(channel, at)).await;
         let result = result.unwrap_or_else(|_| Err(SendError::Silent { address: address.clone() }));

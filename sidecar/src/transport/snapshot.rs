@@ -12,10 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use outrigger_core::effects::SendSnapshot;
 use outrigger_core::event::{Delivery, Event};
+use outrigger_core::membership::Route;
 use outrigger_core::types::{Index, MemberId, Term};
 use outrigger_proto::v1::peer_client::PeerClient;
 use outrigger_proto::v1::{SnapshotChunk, SnapshotOffsetRequest, SnapshotTarget};
 use outrigger_storage::snapshot_store::{SnapshotId, Transfer};
+use outrigger_tls::Expected;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,8 +25,9 @@ use tonic::{Status, Streaming};
 
 use super::Local;
 use super::dial::{DialError, Dialer};
-use super::receiver::{stopped, verify};
+use super::receiver::{Claim, stopped, verify};
 use crate::snapshots::{OpenSnapshot, SnapshotError, Snapshots};
+use crate::tls::Caller;
 
 /// Bytes in one chunk.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -73,12 +76,12 @@ impl SnapshotSender {
 
     /// Starts a stream; its end is reported as [`Event::SnapshotSent`]. One that is still under way to the same peer
     /// is dropped: raft asks again only after a change of leadership, and the new stream reports for both.
-    pub fn start(&mut self, local: &Local, dialer: &Dialer, address: Option<String>, send: SendSnapshot) {
+    pub fn start(&mut self, local: &Local, dialer: &Dialer, route: Option<Route>, send: SendSnapshot) {
         let to = send.to;
         let job =
             Job { local: local.clone(), dialer: dialer.clone(), snapshots: self.snapshots.clone(), send };
         let task = tokio::spawn(async move {
-            let outcome = job.run(address).await;
+            let outcome = job.run(route).await;
             match &outcome {
                 Ok(()) => tracing::info!(peer = %to, index = %job.send.header.index, "snapshot delivered"),
                 Err(error) => tracing::warn!(peer = %to, %error, "snapshot was not delivered"),
@@ -116,14 +119,14 @@ struct Job {
 }
 
 impl Job {
-    async fn run(&self, address: Option<String>) -> Result<(), TransferError> {
-        let address = address.ok_or(TransferError::NoAddress)?;
+    async fn run(&self, route: Option<Route>) -> Result<(), TransferError> {
+        let route = route.ok_or(TransferError::NoAddress)?;
         let file = self.snapshots.open(self.send.header.index, self.send.header.term).await?;
         let mut idle_attempts = 0;
         let mut reached = 0;
         loop {
             let before = reached;
-            let error = match self.attempt(&address, &file, &mut reached).await {
+            let error = match self.attempt(&route, &file, &mut reached).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -150,11 +153,11 @@ impl Job {
 
     async fn attempt(
         &self,
-        address: &str,
+        route: &Route,
         file: &OpenSnapshot,
         reached: &mut u64,
     ) -> Result<(), TransferError> {
-        let (channel, _) = self.dialer.dial(address).await?;
+        let (channel, _) = self.dialer.dial(&route.address, Expected::Member(&route.name)).await?;
         let mut client = PeerClient::new(channel);
         let target = self.target(file);
         let question = SnapshotOffsetRequest { target: Some(target) };
@@ -243,14 +246,19 @@ impl SnapshotReceiver {
     /// # Errors
     /// As `verify`; `DATA_LOSS` for a chunk that is damaged or out of place, `RESOURCE_EXHAUSTED` while another stream
     /// is being received.
-    pub async fn receive(&self, local: &Local, mut stream: Streaming<SnapshotChunk>) -> Result<(), Status> {
+    pub async fn receive(
+        &self,
+        local: &Local,
+        caller: &Caller,
+        mut stream: Streaming<SnapshotChunk>,
+    ) -> Result<(), Status> {
         let Ok(_only) = self.one_at_a_time.try_lock() else {
             return Err(Status::resource_exhausted("another snapshot is being received: resume later"));
         };
         let mut chunk = next(&mut stream).await?;
         let target =
             chunk.target.ok_or_else(|| Status::invalid_argument("a first chunk without a target"))?;
-        let from = verify(local, target.cluster_id, target.from, target.to)?;
+        let from = verify(local, caller, &Claim::of_target(&target))?;
         let mut file = self.snapshots.receive(transfer_of(&target)).await.map_err(internal)?;
         loop {
             let message = std::mem::take(&mut chunk.message);

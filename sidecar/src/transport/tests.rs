@@ -70,7 +70,7 @@ impl Member {
 
     fn transport_with(&self, files: crate::snapshots::Snapshots) -> Transport {
         let discovery = Discovery::new(None, None, 0, Box::<InMemory>::default());
-        let dialer = Dialer::new(Arc::new(discovery));
+        let dialer = Dialer::new(Arc::new(discovery), None);
         Transport::new(self.local.clone(), dialer, snapshot::SnapshotSender::new(files))
     }
 
@@ -201,7 +201,7 @@ async fn messages_arrive_in_order_under_the_sender_that_the_handshake_named() {
 
 /// What the peer answers to these requests.
 async fn exchange(at: SocketAddr, requests: Vec<ExchangeRequest>) -> Result<(), tonic::Status> {
-    let channel = dial::connect("peer.test:1", at).await.unwrap();
+    let channel = dial::connect("peer.test:1", at, None).await.unwrap();
     let mut answers = PeerClient::new(channel).exchange(futures::stream::iter(requests)).await?.into_inner();
     while answers.message().await?.is_some() {}
     Ok(())

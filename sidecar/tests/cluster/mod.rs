@@ -1,4 +1,7 @@
 //! Members as real processes on loopback, with a DNS server of the test's own. Everything ends with the value.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub mod pki;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -20,6 +23,8 @@ use outrigger_proto::v1::admin_client::AdminClient;
 use tokio::net::UdpSocket;
 use tonic::transport::Channel;
 
+use self::pki::{OPERATOR, Pki};
+
 /// Far beyond what any step takes on a busy machine; only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const PEER_PORT: u16 = 2380;
@@ -31,6 +36,8 @@ pub struct Cluster {
     net: u8,
     data: tempfile::TempDir,
     dns: SocketAddr,
+    /// The certificates of the peer port; `None`: it is plain.
+    pub pki: Option<Pki>,
     _server: Server<Catalog>,
     members: Vec<Option<Child>>,
 }
@@ -53,7 +60,15 @@ impl Cluster {
         });
         let (server, dns) = serve(records.collect()).await;
         let members = (0..size).map(|_| None).collect();
-        Self { net, data: tempfile::tempdir().unwrap(), dns, _server: server, members }
+        Self { net, data: tempfile::tempdir().unwrap(), dns, pki: None, _server: server, members }
+    }
+
+    /// The same, with certificates for everybody.
+    pub async fn with_certificates(net: u8, size: u8) -> Self {
+        let mut cluster = Self::new(net, size).await;
+        let pki = Pki::new(cluster.data.path().join("tls"), (0..size).map(|index| format!("orders-{index}")));
+        cluster.pki = Some(pki);
+        cluster
     }
 
     /// Starts a member's process.
@@ -64,8 +79,13 @@ impl Cluster {
             .append(true)
             .open(self.data.path().join(format!("{index}.log")))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
-            .arg("run")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+        command.arg("run");
+        if let Some(pki) = &self.pki {
+            command.arg("--peer-tls-dir").arg(pki.directory());
+            command.args(["--peer-tls-name", &format!("orders-{index}")]);
+        }
+        let child = command
             .args(["--name", &format!("orders-{index}")])
             .args(["--data-dir", self.dir(index).to_str().unwrap()])
             .args(["--listen-client", &format!("{ip}:{CLIENT_PORT}")])
@@ -97,17 +117,37 @@ impl Cluster {
         child.wait().unwrap()
     }
 
+    /// Waits for a process that ends by itself.
+    pub fn wait(&mut self, index: usize) -> std::process::ExitStatus {
+        self.members[index].take().unwrap().wait().unwrap()
+    }
+
     /// Where the member's data lies.
     pub fn dir(&self, index: usize) -> PathBuf {
         self.data.path().join(format!("orders-{index}"))
     }
 
-    fn ip(&self, index: usize) -> Ipv4Addr {
+    /// Where the member's peer port is.
+    pub fn peer(&self, index: usize) -> SocketAddr {
+        (self.ip(index), PEER_PORT).into()
+    }
+
+    /// A running member's process.
+    pub fn process(&self, index: usize) -> u32 {
+        self.members[index].as_ref().unwrap().id()
+    }
+
+    pub fn ip(&self, index: usize) -> Ipv4Addr {
         Ipv4Addr::new(127, 0, self.net, u8::try_from(index).unwrap() + 1)
     }
 
     pub async fn admin(&self, index: usize) -> Option<AdminClient<Channel>> {
-        AdminClient::connect(format!("http://{}:{PEER_PORT}", self.ip(index))).await.ok()
+        let at = self.peer(index);
+        let channel = match &self.pki {
+            Some(pki) => pki.dial(at, &pki.ends(OPERATOR)).await.ok()?,
+            None => Channel::from_shared(format!("http://{at}")).unwrap().connect().await.ok()?,
+        };
+        Some(AdminClient::new(channel))
     }
 
     pub async fn status(&self, index: usize) -> Option<v1::StatusResponse> {

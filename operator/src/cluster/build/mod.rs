@@ -1,4 +1,4 @@
-//! From what is wanted to the objects that carry it: one StatefulSet, two Services, a budget, a policy.
+//! From what is wanted to the objects that carry it: one StatefulSet, two Services, a budget, a policy, two Secrets.
 //!
 //! Pure: the same input gives the same objects, byte for byte, so that an unchanged cluster is never written to. One file an
 //! object. What each object must look like is told in ARCHITECTURE.md; who writes them is not known here.
@@ -7,6 +7,7 @@ mod labels;
 mod network_policy;
 mod pdb;
 mod pod;
+mod secrets;
 mod services;
 mod stateful_set;
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, selector};
 pub use self::pod::SIDECAR;
+pub use self::secrets::secret;
 use super::ids::ClusterName;
 use super::validate::Wanted;
 use crate::crd::RaftClusterSpec;
@@ -91,21 +93,29 @@ impl Blueprint<'_> {
         &self.wanted.name
     }
 
-    /// The headless service's full name.
     fn zone(&self) -> String {
-        let Self { wanted, settings, .. } = self;
-        format!("{}.{}.svc.{}", headless_name(&wanted.name), wanted.namespace, settings.cluster_domain)
+        zone(self.wanted, self.settings)
     }
 
     fn meta(&self, name: String) -> ObjectMeta {
-        ObjectMeta {
-            name: Some(name),
-            namespace: Some(self.wanted.namespace.clone()),
-            labels: Some(labels::all(self.name())),
-            owner_references: Some(vec![self.owner.clone()]),
-            ..ObjectMeta::default()
-        }
+        meta(self.wanted, self.owner, name)
     }
+}
+
+fn meta(wanted: &Wanted, owner: &OwnerReference, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(wanted.namespace.clone()),
+        labels: Some(labels::all(&wanted.name)),
+        owner_references: Some(vec![owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The headless service's full name: the domain of the pods' names.
+#[must_use]
+pub fn zone(wanted: &Wanted, settings: &Settings) -> String {
+    format!("{}.{}.svc.{}", headless_name(&wanted.name), wanted.namespace, settings.cluster_domain)
 }
 
 /// The StatefulSet's name, and so the pods' without their ordinals.
@@ -136,6 +146,18 @@ pub fn budget_name(name: &ClusterName) -> String {
 #[must_use]
 pub fn policy_name(name: &ClusterName) -> String {
     format!("{name}-peers")
+}
+
+/// The name of the authority's Secret: it signs certificates, and nobody but the operator needs it.
+#[must_use]
+pub fn authority_name(name: &ClusterName) -> String {
+    format!("{name}-ca")
+}
+
+/// The name of the members' certificates' Secret.
+#[must_use]
+pub fn peer_tls_name(name: &ClusterName) -> String {
+    format!("{name}-peer-tls")
 }
 
 /// A member's claim.

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Blueprint, CLIENT_PORT, HTTP_PORT, PEER_PORT, labels};
+use super::{Blueprint, CLIENT_PORT, HTTP_PORT, PEER_PORT, labels, peer_tls_name};
 
 /// The sidecar's container.
 pub const SIDECAR: &str = "outrigger-sidecar";
@@ -15,6 +15,9 @@ pub const SIDECAR: &str = "outrigger-sidecar";
 pub(super) const DATA: &str = "outrigger-data";
 /// What hides the service account's token from the sidecar.
 const NO_TOKEN: &str = "outrigger-no-token";
+/// The volume of the members' certificates.
+const PEER_TLS: &str = "outrigger-peer-tls";
+const PEER_TLS_PATH: &str = "/etc/outrigger/peer-tls";
 const DATA_PATH: &str = "/var/lib/outrigger";
 /// Below the volume's root, where file systems keep a `lost+found` of their own.
 const DATA_DIR: &str = "/var/lib/outrigger/data";
@@ -48,6 +51,13 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
         // A pod has at least one container: without an application, the sidecar is it.
         set(spec, "containers", json!([sidecar(blueprint)]));
     }
+    let secret = peer_tls_name(blueprint.name());
+    // Readable by the pod's file system group, which the sidecar is in.
+    prepend(
+        spec,
+        "volumes",
+        json!({"name": PEER_TLS, "secret": {"secretName": secret, "defaultMode": 0o440}}),
+    );
     prepend(spec, "volumes", json!({"name": NO_TOKEN, "emptyDir": {"sizeLimit": "1Mi"}}));
     let security = object(spec, "securityContext");
     default(security, "fsGroup", json!(USER));
@@ -72,7 +82,12 @@ fn sidecar(blueprint: Blueprint<'_>) -> Value {
         "name": SIDECAR,
         "image": image,
         "args": arguments(blueprint),
-        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        // Variables, not flags: commands that are run in the container show the same certificate.
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "OUTRIGGER_PEER_TLS_DIR", "value": PEER_TLS_PATH},
+            {"name": "OUTRIGGER_PEER_TLS_NAME", "value": "$(POD_NAME)"},
+        ],
         "ports": [
             port("etcd-client", CLIENT_PORT),
             port("outrigger-peer", PEER_PORT),
@@ -94,6 +109,7 @@ fn sidecar(blueprint: Blueprint<'_>) -> Value {
         },
         "volumeMounts": [
             {"name": DATA, "mountPath": DATA_PATH},
+            {"name": PEER_TLS, "mountPath": PEER_TLS_PATH, "readOnly": true},
             {"name": NO_TOKEN, "mountPath": TOKEN_PATH, "readOnly": true},
         ],
     });

@@ -64,7 +64,9 @@ fn the_sidecar_comes_first_and_what_the_user_wrote_stays() {
     assert_eq!(first["image"], "example.test/outrigger:1");
     assert_eq!(pod["spec"]["initContainers"][1]["name"], "migrate");
     assert_eq!(pod["spec"]["containers"], json!([{"name": "app", "image": "x", "typo": 1}]));
-    assert_eq!(pod["spec"]["volumes"][1]["name"], "v");
+    let volumes: Vec<&Value> =
+        pod["spec"]["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
+    assert_eq!(volumes, ["outrigger-no-token", "outrigger-peer-tls", "v"]);
     assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 15, "the sidecar ends after the application");
     assert_eq!(pod["spec"]["securityContext"]["fsGroup"], 7);
 }
@@ -84,6 +86,27 @@ fn an_empty_template_is_a_pod_with_the_sidecar_alone() {
         assert_eq!(pod["spec"]["initContainers"], Value::Null, "{spec}");
         assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 40, "{spec}");
     }
+}
+
+#[test]
+fn the_members_certificates_are_the_sidecars_alone() {
+    let children = made(json!({"template": {"spec": {"containers": [{"name": "app", "image": "x"}]}}}));
+    let spec = &pod(&children)["spec"];
+    let volume = json!({"name": "outrigger-peer-tls", "secret": {"secretName": "orders-peer-tls", "defaultMode": 0o440}});
+    assert!(spec["volumes"].as_array().unwrap().contains(&volume), "{}", spec["volumes"]);
+    let sidecar = &spec["initContainers"][0];
+    let mount =
+        json!({"name": "outrigger-peer-tls", "mountPath": "/etc/outrigger/peer-tls", "readOnly": true});
+    assert!(sidecar["volumeMounts"].as_array().unwrap().contains(&mount), "{sidecar}");
+    assert_eq!(
+        sidecar["env"][1],
+        json!({"name": "OUTRIGGER_PEER_TLS_DIR", "value": "/etc/outrigger/peer-tls"})
+    );
+    // A variable is expanded only after the one that it names.
+    assert_eq!(sidecar["env"][0]["name"], "POD_NAME");
+    assert_eq!(sidecar["env"][2], json!({"name": "OUTRIGGER_PEER_TLS_NAME", "value": "$(POD_NAME)"}));
+    assert!(!spec["containers"].to_string().contains("peer-tls"));
+    assert!(!children.stateful_set.to_string().contains("orders-ca"), "no pod holds the authority's key");
 }
 
 #[test]

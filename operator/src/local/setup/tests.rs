@@ -23,7 +23,8 @@ fn arguments(ground: &Ground, manifest: &Manifest) -> String {
     let launch = ground.launch(manifest, Ordinal(0));
     let text: Vec<String> =
         launch.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    text.join(" ").replace(&launch.volume.display().to_string(), "VOLUME")
+    let text = text.join(" ").replace(&launch.volume.display().to_string(), "VOLUME");
+    text.replace(&ground.layout.root().display().to_string(), "ROOT")
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn a_member_is_started_with_the_agreed_flags() {
         --listen-peer 127.0.201.1:2380 --listen-http 127.0.201.1:2381 \
         --advertise-peer orders-0.orders-peers.default.svc.cluster.local:2380 \
         --advertise-client http://127.0.201.1:2379 --peers-dns orders-peers.default.svc.cluster.local \
-        --dns-server 127.0.201.254:5353 --cluster-size 3 --heartbeat-interval 100ms \
+        --dns-server 127.0.201.254:5353 --peer-tls-dir ROOT/certificates/current --peer-tls-name orders-0 --cluster-size 3 --heartbeat-interval 100ms \
         --election-timeout 1000ms --quota-bytes 536870912 --log-level info --exit-with-stdin";
     assert_eq!(arguments(&ground, &manifest()), wanted);
 }

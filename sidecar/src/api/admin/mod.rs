@@ -22,6 +22,7 @@ use crate::inbox::NodeHandle;
 use crate::lifecycle_commands::{Founding, LifecycleCommand, LifecycleRefusal, SnapshotFile};
 use crate::member::MemberHandle;
 use crate::metrics::Metrics;
+use crate::tls::Caller;
 
 /// The admin service's way in. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -144,6 +145,11 @@ impl Admin for AdminDoor {
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        // Whoever is let in under a name is believed under it: only its own certificate may ask.
+        Caller::of(&request).vouch_for(&request.get_ref().name).map_err(|status| {
+            self.metrics.peer_refused("wrong_certificate");
+            *status
+        })?;
         let reply = self.ask_node(convert::join(request.into_inner())?).await?;
         match reply {
             AdminReply::Joined { cluster, members } => Ok(Response::new(v1::JoinResponse {
