@@ -13,8 +13,8 @@ help: ## Show this list
 deps: ## Install what the build and the tests need from Debian's packages (as root)
 	@bash tests/deps.sh
 
-build: deps ## Build the release binaries: outrigger, outrigger-operator
-	$(CARGO) build --release --locked -p outrigger-sidecar -p outrigger-operator
+build: deps ## Build the release binaries, static: outrigger, outrigger-operator, kubectl-outrigger
+	@bash tests/release.sh
 
 etcd: deps ## Build the real etcd and etcdctl 3.7.3 for the tests and the benchmark (needs Go)
 	@bash tests/etcd/build.sh

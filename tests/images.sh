@@ -1,19 +1,15 @@
 #!/usr/bin/env bash
-# Builds both images from static binaries: with buildah where it is there, else with docker. Writes them to target/images as
+# Builds both images from the static binaries of tests/release.sh: with buildah where it is there, else with docker. Writes them to target/images as
 # OCI archives with buildah; docker keeps them in its own store.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tag=${TAG:-0.1.0}
-target=$(rustc -vV | sed -n 's/^host: //p')
 out=target/images
-mkdir -p "$out/context"
-# Static, because there is no libc in the image; names are resolved by hickory, not by libc.
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
-  -p outrigger-sidecar -p outrigger-operator --bins
+bash tests/release.sh
 image() {
   local name=$1 binary=$2 file=$3
   rm -rf "$out/context" && mkdir -p "$out/context"
-  objcopy --strip-debug "target/$target/release/$binary" "$out/context/$binary"
+  objcopy --strip-debug "target/release/$binary" "$out/context/$binary"
   if command -v buildah >/dev/null; then
     buildah --storage-driver vfs bud --isolation chroot --quiet -t "$name:$tag" -f "$file" "$out/context" >/dev/null
     rm -f "$out/$name.tar"

@@ -7,7 +7,7 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
@@ -41,6 +41,9 @@ use crate::transport::receiver::PeerService;
 const DEFAULT_PEER_PORT: u16 = 2380;
 /// What the doors may take to answer what is under way, once the member has stopped.
 const DOORS_TIMEOUT: Duration = Duration::from_secs(1);
+/// A member may start before its certificate is brought into its pod; it looks for it this long and this often.
+const CERTIFICATES_WITHIN: Duration = Duration::from_secs(30);
+const CERTIFICATES_ASKED_EACH: Duration = Duration::from_millis(250);
 /// One raft message beside a full frame: an append holds 1 MiB, or one entry that is larger.
 const MESSAGE_SLACK_BYTES: usize = 8 << 20;
 /// What a peer may send ahead. Frames are large and few.
@@ -82,7 +85,7 @@ fn check_owner(dir: &DataDir, config: &Config) -> anyhow::Result<()> {
 }
 
 /// The peer port's certificates, if there are any, and their watch.
-fn peer_tls(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<PeerTls>>> {
+async fn peer_tls(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<PeerTls>>> {
     let Some(source) = config.peer_tls.clone() else {
         tracing::warn!(
             "peers and the admin service are plain: whoever reaches {} may change the cluster; give certificates with --peer-tls-dir",
@@ -91,8 +94,22 @@ fn peer_tls(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Ar
         return Ok(None);
     };
     let directory = source.directory.display().to_string();
-    let (tls, pem) = PeerTls::load(source, &config.name, Arc::clone(metrics))
-        .with_context(|| format!("--peer-tls-dir {directory}: the certificates cannot be used"))?;
+    let deadline = Instant::now() + CERTIFICATES_WITHIN;
+    let mut told = false;
+    let loaded = loop {
+        match PeerTls::load(source.clone(), &config.name, Arc::clone(metrics)) {
+            Err(error) if error.is_absent() && Instant::now() < deadline => {
+                if !told {
+                    tracing::info!(directory, %error, "waiting for this member's certificate");
+                }
+                told = true;
+                tokio::time::sleep(CERTIFICATES_ASKED_EACH).await;
+            }
+            outcome => break outcome,
+        }
+    };
+    let (tls, pem) =
+        loaded.with_context(|| format!("--peer-tls-dir {directory}: the certificates cannot be used"))?;
     tokio::spawn(Arc::clone(&tls).watch(pem, tls::LOOK_INTERVAL));
     Ok(Some(tls))
 }
@@ -105,7 +122,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     crate::fatal::end_on_panic();
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new());
-    let tls = peer_tls(&config, &metrics)?;
+    let tls = peer_tls(&config, &metrics).await?;
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
     let (fresh, boot_nonce) = (MemberId(draw()), draw());
     let dir = match DataDir::open(Arc::clone(&fs), &config.data_dir, fresh) {

@@ -3,6 +3,7 @@
 //! New connections use the newest good set; those that stand go on as they are. A broken set is kept out, told and counted.
 //! May import: `outrigger-tls`, the clock. Deliberately absent: who renews (the operator, or the local runner).
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +46,15 @@ pub enum TlsError {
         /// The present one's.
         own: String,
     },
+}
+
+impl TlsError {
+    /// Whether a file is not there (yet).
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        let Self::Files(FilesError::Unreadable { source, .. }) = self else { return false };
+        source.kind() == io::ErrorKind::NotFound
+    }
 }
 
 /// The certificates of this process.

@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
     let all = scenarios::all();
     if args.list {
         for scenario in &all {
-            println!("{:<10} {}", scenario.name, scenario.about);
+            println!("{:<13} {}", scenario.name, scenario.about);
         }
         return Ok(());
     }
@@ -78,7 +78,7 @@ async fn main() -> Result<()> {
             in_a_namespace(scenario, &world).await.with_context(|| format!("scenario {}", scenario.name))?;
         rows.push(row(scenario.name, begun.elapsed(), &outcome));
     }
-    println!("\n{:<10} {:>8} {:>10} {:>20}", "scenario", "seconds", "writes", "longest without one");
+    println!("\n{:<13} {:>8} {:>10} {:>20}", "scenario", "seconds", "writes", "longest without one");
     for row in rows {
         println!("{row}");
     }
@@ -87,8 +87,8 @@ async fn main() -> Result<()> {
 
 fn row(name: &str, took: Duration, outcome: &Outcome) -> String {
     let outage = outcome.outage.map_or("-".to_owned(), |outage| format!("{} ms", outage.as_millis()));
-    let row = format!("{name:<10} {:>8.1} {:>10} {outage:>20}", took.as_secs_f64(), outcome.acknowledged);
-    outcome.notes.iter().fold(row, |row, note| format!("{row}\n           {note}"))
+    let row = format!("{name:<13} {:>8.1} {:>10} {outage:>20}", took.as_secs_f64(), outcome.acknowledged);
+    outcome.notes.iter().fold(row, |row, note| format!("{row}\n              {note}"))
 }
 
 /// Gives a scenario a namespace of its own, which is deleted when it succeeds and kept to be looked at when it fails.

@@ -1,6 +1,7 @@
 //! The scenarios, in the order in which they run.
 
 mod bad_input;
+mod certificates;
 mod lost_node;
 mod replace;
 mod rest;
@@ -52,6 +53,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         ),
         scenario!(roll, "roll", "a changed image rolls leader last; a node is drained"),
         scenario!(bad_input, "bad-input", "what is wrong is said, with the fix, and hurts nobody else"),
+        scenario!(
+            certificates,
+            "certificates",
+            "who may ask a member what; an authority is replaced without a restart"
+        ),
         scenario!(upgrade, "upgrade", "the chart is upgraded, rolled back, uninstalled and installed again"),
         scenario!(lost_node, "lost-node", "a node is cut off for good, and its member replaced elsewhere"),
         scenario!(rest, "rest", "at rest nothing is written, and the operator was never denied anything"),

@@ -53,7 +53,11 @@ pub(crate) async fn run(world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     Outcome::of(writer.finish().await?).within(Duration::from_secs(5))
 }
 
-async fn helm(args: &[&str]) -> Result<String> {
+/// Runs Helm on the operator's release.
+///
+/// # Errors
+/// It failed; with what it said.
+pub(super) async fn helm(args: &[&str]) -> Result<String> {
     let said = tell("helm", &[&["--namespace", "outrigger-system"], args].concat(), None).await?;
     ensure!(said.ok, "helm {}: {}", args.join(" "), said.err.trim());
     Ok(said.out)
