@@ -9,7 +9,7 @@ bash tests/release.sh
 image() {
   local name=$1 binary=$2 file=$3
   rm -rf "$out/context" && mkdir -p "$out/context"
-  objcopy --strip-debug "target/release/$binary" "$out/context/$binary"
+  objcopy --strip-all "target/release/$binary" "$out/context/$binary"
   if command -v buildah >/dev/null; then
     buildah --storage-driver vfs bud --isolation chroot --quiet -t "$name:$tag" -f "$file" "$out/context" >/dev/null
     rm -f "$out/$name.tar"

@@ -217,7 +217,7 @@ async fn unmodified_etcdctl_does_on_the_demos_cluster_what_it_does_on_etcd() -> 
     let endpoints = runner.endpoints(3);
     let shown = |(ordinal, endpoint): (usize, &SocketAddr)| Shown {
         name: format!("orders-{ordinal}"),
-        peer: format!("http://orders-{ordinal}.orders-peers.default.svc.cluster.local:2380"),
+        peer: format!("https://orders-{ordinal}.orders-peers.default.svc.cluster.local:2380"),
         client: format!("http://{endpoint}"),
     };
     let members: Vec<Shown> = endpoints.iter().enumerate().map(shown).collect();

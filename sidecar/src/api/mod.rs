@@ -24,6 +24,8 @@ pub struct Identity {
     pub name: String,
     /// `host:port` under which peers reach it.
     pub peer_address: String,
+    /// What peers speak there, as a URL names it: `https` under certificates, else `http`.
+    pub peer_scheme: &'static str,
     /// The URL under which clients reach it.
     pub client_url: String,
     /// The software's version.

@@ -27,6 +27,7 @@ pub(crate) fn identity() -> Arc<Identity> {
     Arc::new(Identity {
         name: "orders-0".into(),
         peer_address: "orders-0.orders-peers:2380".into(),
+        peer_scheme: "http",
         client_url: "http://orders-0.orders-peers:2379".into(),
         version: "0.1.0".into(),
         heartbeat_interval: std::time::Duration::from_millis(100),

@@ -103,6 +103,7 @@ impl Config {
         Identity {
             name: self.name.clone(),
             peer_address: self.advertise_peer.clone(),
+            peer_scheme: if self.peer_tls.is_some() { "https" } else { "http" },
             client_url: self.advertise_client.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             heartbeat_interval: self.heartbeat_interval,

@@ -98,14 +98,15 @@ struct Told {
 
 impl Told {
     fn refused(&self, from: Option<SocketAddr>, error: &io::Error) {
+        let from = from.map(|from| from.to_string());
         // One more than the seconds, so that 0 is "never".
         let now = self.since.elapsed().as_secs() + 1;
         let last = self.last.load(Ordering::Relaxed);
         if last == 0 || now >= last + QUIET_SECONDS {
             self.last.store(now, Ordering::Relaxed);
-            tracing::warn!(?from, %error, "a connection to the peer port was refused; more within 10 s are not told of");
+            tracing::warn!(from, %error, "a connection to the peer port was refused; more within 10 s are not told of");
         } else {
-            tracing::debug!(?from, %error, "a connection to the peer port was refused");
+            tracing::debug!(from, %error, "a connection to the peer port was refused");
         }
     }
 }

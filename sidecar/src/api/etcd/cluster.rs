@@ -20,7 +20,7 @@ impl ClusterService {
         pb::Member {
             id: route.id.0,
             name: route.name.clone(),
-            peer_ur_ls: vec![format!("http://{}", route.address)],
+            peer_ur_ls: vec![format!("{}://{}", self.door.identity.peer_scheme, route.address)],
             client_ur_ls: vec![self.door.client_url(route.id == status.member, route)],
             is_learner: member.learner,
         }
