@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::covers::covers;
 use super::errors::{Doing as _, PassError, is_refusal};
+use super::fail_point;
 use crate::cluster::build::{self, Children};
 use crate::cluster::ids::ClusterName;
 
@@ -125,6 +126,7 @@ impl Applier<'_> {
         match api.patch(&name, &how, &Patch::Apply(&wanted)).await {
             Ok(made) => {
                 tracing::info!(object = named(), "applied");
+                fail_point::reached("child-applied");
                 self.written.0.insert(key, (asked, made.resource_version()));
                 Ok(())
             }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::apply::{MANAGER, Obstacle};
 use super::errors::{Doing as _, PassError};
+use super::fail_point;
 use crate::admin_client::{AdminClients, Deadlines};
 use crate::certificates::{BUNDLE, Certificates, Files, Lifetimes, Subjects, operators_ends, renew};
 use crate::cluster::build::{self, Settings};
@@ -120,7 +121,10 @@ impl Held {
             {
                 let secret = build::secret(wanted, owner, name, files);
                 match write(api, live, secret).await {
-                    Ok(written) => *version = written,
+                    Ok(written) => {
+                        *version = written;
+                        fail_point::reached("secret-written");
+                    }
                     Err(error) => {
                         obstacles.push(Obstacle::Refused(error.refusal()?));
                         break;

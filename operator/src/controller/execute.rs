@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::apply::MANAGER;
 use super::errors::{Doing as _, PassError};
+use super::fail_point;
 use super::observe::Observed;
 use crate::cluster::build::{self, CLUSTER_ANNOTATION};
 use crate::cluster::facts::Facts;
@@ -38,6 +39,7 @@ impl Hands<'_> {
         if let Some(claim) = self.observed.claims.get(&pod) {
             let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
             self.delete(&api, claim, None).await?;
+            fail_point::reached("claim-deleted");
         }
         let Some(live) = self.observed.pods.get(&pod) else { return Ok(()) };
         self.end(live, lost_node.then_some(0)).await

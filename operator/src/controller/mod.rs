@@ -11,6 +11,7 @@ mod covers;
 mod errors;
 mod events;
 mod execute;
+mod fail_point;
 mod hints;
 mod http;
 mod leadership;

@@ -15,7 +15,7 @@ use super::events::{self, Teller};
 use super::execute::Hands;
 use super::observe::{self, Observed};
 use super::volumes::Tended;
-use super::{hints, status};
+use super::{fail_point, hints, status};
 use crate::admin_client::AdminClients;
 use crate::certificates::Lifetimes;
 use crate::cluster::build::{self, Blueprint, Settings};
@@ -150,7 +150,9 @@ impl Turn<'_> {
             Decision::Act(step) => {
                 tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
                 let note = events::taken(&step);
+                fail_point::reached("status-written");
                 let in_the_way = self.act(step, live.clone(), (&facts, &kept), &hands).await?;
+                fail_point::reached("step-taken");
                 if in_the_way.is_empty() {
                     self.tools.teller.tell(&live, vec![note]).await;
                     return Ok(AFTER_A_STEP);

@@ -73,6 +73,8 @@ struct Shared {
 /// # Errors
 /// There is no API server, it does not know the resource, a port is taken, or the Lease is lost.
 pub async fn run(options: Options) -> Result<(), ControllerError> {
+    #[cfg(feature = "fail-points")]
+    let _places = super::fail_point::read();
     let metrics = Arc::new(Metrics::default());
     http::serve(options.http, Arc::clone(&metrics)).await?;
     let client = client(Arc::clone(&metrics)).await?;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::apply::{MANAGER, Obstacle};
 use super::errors::{Doing as _, PassError};
 use super::execute::Hands;
+use super::fail_point;
 use crate::cluster::ids::Ordinal;
 use crate::cluster::validate::Wanted;
 use crate::cluster::volumes::{Growth, growth, owners, still_growing};
@@ -86,10 +87,9 @@ impl Hands<'_> {
         };
         let name = set.name_any();
         tracing::info!(set = name, "made again for a larger claim template; its pods stay");
-        api.delete(&name, &how)
-            .await
-            .map(drop)
-            .doing(|| format!("remaking StatefulSet {}/{name}", self.namespace))
+        let deleted = api.delete(&name, &how).await.map(drop);
+        fail_point::reached("set-orphaned");
+        deleted.doing(|| format!("remaking StatefulSet {}/{name}", self.namespace))
     }
 
     /// After a scale-down with the policy `Delete`, the volumes of pods that are gone go too.

@@ -31,6 +31,9 @@ struct Args {
     /// The API server's audit log, where its requests can be counted.
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
+    /// An operator that ends where FAILPOINTS says, for the scenario that ends it everywhere.
+    #[arg(long, value_name = "FILE")]
+    operator: Option<PathBuf>,
     /// The chart, for the scenarios that upgrade it.
     #[arg(long, default_value = "charts/outrigger", value_name = "DIR")]
     chart: PathBuf,
@@ -39,6 +42,7 @@ struct Args {
 /// What scenarios run with.
 struct World {
     audit_log: Option<PathBuf>,
+    operator: Option<PathBuf>,
     chart: PathBuf,
 }
 
@@ -66,7 +70,7 @@ async fn main() -> Result<()> {
     if let Some(unknown) = args.scenarios.iter().find(|name| all.iter().all(|found| found.name != **name)) {
         bail!("there is no scenario {unknown}: --list names them");
     }
-    let world = World { audit_log: args.audit_log, chart: args.chart };
+    let world = World { audit_log: args.audit_log, operator: args.operator, chart: args.chart };
     let chosen = all
         .iter()
         .filter(|one| args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == one.name));

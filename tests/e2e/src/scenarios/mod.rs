@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod certificates;
+mod crashes;
 mod lost_node;
 mod replace;
 mod rest;
@@ -57,6 +58,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             certificates,
             "certificates",
             "who may ask a member what; an authority is replaced without a restart"
+        ),
+        scenario!(
+            crashes,
+            "crashes",
+            "the operator dies at every boundary of every step, and the next one goes on"
         ),
         scenario!(upgrade, "upgrade", "the chart is upgraded, rolled back, uninstalled and installed again"),
         scenario!(lost_node, "lost-node", "a node is cut off for good, and its member replaced elsewhere"),
