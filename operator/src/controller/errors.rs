@@ -52,6 +52,19 @@ impl PassError {
         Err(self)
     }
 
+    /// Whether the namespace is being deleted: its objects go one after the other, and none is to be made again.
+    #[must_use]
+    pub(super) fn is_namespace_going(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if is_of_a_going_namespace(status))
+            }
+            Self::Admin(_) | Self::Register(_) | Self::Issue(_) | Self::Certificate(_) | Self::Encode(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether somebody else changed the object meanwhile: no fault, the next pass decides anew.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
@@ -69,8 +82,13 @@ impl PassError {
 /// Whether the API server has something against the object itself, so that trying again would not help. A field that no schema
 /// knows is a 500 in a server-side apply.
 pub(super) fn is_refusal(status: &Status) -> bool {
-    matches!(status.code, 400 | 403 | 422)
+    (matches!(status.code, 400 | 403 | 422) && !is_of_a_going_namespace(status))
         || (status.code == 500 && status.message.contains("failed to create typed patch object"))
+}
+
+fn is_of_a_going_namespace(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Names what was being done.
@@ -116,4 +134,29 @@ pub enum ControllerError {
         "the API server does not serve raftclusters.outrigger.dev: apply crds/raftclusters.outrigger.dev.yaml first"
     )]
     NoDefinition(#[source] Box<kube::Error>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_has_against_an_object_is_told_apart_from_what_passes() {
+        let status = |json: &str| -> Status { serde_json::from_str(json).unwrap() };
+        let typo = r#"{"code": 500, "message": "failed to create typed patch object (a; apps/v1): field not declared"}"#;
+        let quota = r#"{"code": 403, "message": "exceeded quota: small", "reason": "Forbidden"}"#;
+        let going = r#"{"code": 403, "message": "forbidden: unable to create new content", "reason": "Forbidden",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "message": "it is being terminated", "field": "metadata.namespace"}]}}"#;
+        let broken = r#"{"code": 500, "message": "etcdserver: request timed out"}"#;
+        for (json, refusal, passing) in
+            [(typo, true, false), (quota, true, false), (going, false, true), (broken, false, false)]
+        {
+            let status = status(json);
+            let error = PassError::Api {
+                what: "applying".into(),
+                source: Box::new(kube::Error::Api(Box::new(status.clone()))),
+            };
+            assert_eq!((is_refusal(&status), error.is_namespace_going()), (refusal, passing), "{json}");
+        }
+    }
 }

@@ -36,6 +36,8 @@ const CONCURRENCY: u16 = 16;
 /// The first wait after a failure, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// Until a cluster is looked at again whose namespace is being deleted.
+const WHILE_A_NAMESPACE_GOES: Duration = Duration::from_secs(15);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -249,6 +251,12 @@ async fn reconcile(
             shared.metrics.moved(was, None);
             shared.kept.lock().await.remove(&key);
             Ok(Action::await_change())
+        }
+        // What is left of it goes by itself; one that stays is looked at again.
+        Err(error) if error.is_namespace_going() => {
+            passed(Outcome::Done);
+            tracing::debug!(namespace, name, "its namespace is being deleted");
+            Ok(Action::requeue(WHILE_A_NAMESPACE_GOES))
         }
         // Somebody else wrote meanwhile: no fault.
         Err(error) if error.is_conflict() => {

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use outrigger_tests::wait;
 use serde_json::json;
 
 use crate::audit::{self, Request};
@@ -14,6 +15,8 @@ const WATCHED: Duration = Duration::from_secs(25);
 /// It has come to rest once it has written nothing for this long: members are asked every 5 s.
 const CALM: Duration = Duration::from_secs(8);
 
+/// How long the namespaces of other scenarios may take to be deleted.
+const GONE: Duration = Duration::from_secs(180);
 /// How long it may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -38,6 +41,15 @@ pub(crate) async fn run(world: &World, kubectl: &Kubectl) -> Result<Outcome> {
         seen("skipped: the API server's audit log is not at hand");
         return Ok(Outcome::default());
     };
+    wait::until_ok("the namespaces of other scenarios are gone", GONE, async || {
+        let left = kubectl.run(&["get", "namespaces", "-o", "name"]).await?;
+        let others =
+            left.lines().filter(|name| name.contains("/e2e-") && !name.ends_with(kubectl.namespace()));
+        let others: Vec<&str> = others.collect();
+        ensure!(others.is_empty(), "{others:?}");
+        anyhow::Ok(())
+    })
+    .await?;
     Subject::create(kubectl, "idle", &json!({})).await?;
     let before = at_rest(log).await?;
     // There is no condition to wait for: that nothing happens takes time to see.
