@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CACHE := $(CURDIR)/.cache
 
-.PHONY: help deps build test chart demo bench verify fix generate etcd e2e images cluster-up cluster-down cluster-status
+.PHONY: help deps build test chart demo bench verify fix generate etcd e2e images cluster-parts cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ build: deps ## Build the release binaries, static: outrigger, outrigger-operator
 
 etcd: deps ## Build the real etcd and etcdctl 3.7.3 for the tests and the benchmark (needs Go)
 	@bash tests/etcd/build.sh
+
+cluster-parts: ## Build the parts of the real Kubernetes for the tests: 15 minutes of Go once, nothing after that
+	@bash tests/deps.sh cluster
+	@bash tests/cluster/build.sh
 
 cluster-up: ## Bring up a real three-node Kubernetes for the tests, building it when needed (as root; docs/testing.md)
 	@bash tests/deps.sh cluster

@@ -3,7 +3,7 @@
 #
 # Without KUBECONFIG it brings up the cluster of tests/cluster and takes it down at the end; KEEP=1 leaves it up. With KUBECONFIG that
 # cluster is used: load target/images/*.tar and the image localhost/outrigger-test/etcdctl:1 into its nodes first (docs/testing.md), and the
-# scenarios that need the test cluster's own log and links are skipped.
+# scenarios that need the test cluster's own log, links and disks are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${OUTRIGGER_CACHE:-$PWD/.cache}
@@ -11,7 +11,8 @@ began=$SECONDS
 step() { printf '%4d s  %s\n' $((SECONDS - began)) "$*"; }
 
 step "building the scenarios"
-cargo build --locked --quiet -p outrigger-e2e
+# The operator of this build can be ended at places that a scenario names; the one in the image cannot.
+cargo build --locked --quiet -p outrigger-e2e -p outrigger-operator --features outrigger-operator/fail-points --bins
 [[ " $* " == *" --list "* ]] && exec target/debug/outrigger-e2e --list
 step "building the images"
 bash tests/images.sh
@@ -33,7 +34,7 @@ if [[ -z ${KUBECONFIG:-} ]]; then
   rm -f target/images/outrigger-roll.tar
   buildah --storage-driver vfs push --quiet outrigger:0.1.0 "oci-archive:$PWD/target/images/outrigger-roll.tar:docker.io/library/outrigger:roll" >/dev/null
   tests/cluster/load-image target/images/*.tar "$cache/etcdctl-image/etcdctl.tar" >/dev/null
-  arguments=(--audit-log "$cache/cluster/logs/audit.log")
+  arguments=(--audit-log "$cache/cluster/logs/audit.log" --operator "$PWD/target/debug/outrigger-operator")
   run=("$cache/cluster/bin/enter")
 fi
 

@@ -121,10 +121,7 @@ impl Held {
             {
                 let secret = build::secret(wanted, owner, name, files);
                 match write(api, live, secret).await {
-                    Ok(written) => {
-                        *version = written;
-                        fail_point::reached("secret-written");
-                    }
+                    Ok(written) => *version = written,
                     Err(error) => {
                         obstacles.push(Obstacle::Refused(error.refusal()?));
                         break;
@@ -199,5 +196,6 @@ async fn write(
         }
     };
     tracing::info!(secret = name, namespace, "certificates written");
+    fail_point::reached("secret-written");
     Ok(written.resource_version())
 }

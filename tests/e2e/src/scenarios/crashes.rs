@@ -1,23 +1,23 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use outrigger_tests::wal_damage;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::kubectl::{Kubectl, tell};
+use crate::scenarios::story::kill_the_process;
 use crate::subject::{Subject, condition, ids, manifest, number};
 use crate::writer::Writer;
 use crate::{Outcome, World, seen};
 
-/// Where it dies, by turns: before a step that it has announced; after a step, or within one; and so on until nothing is left.
-const TURNS: [&str; 3] = [
-    "status-written=return",
-    "child-applied=return;secret-written=return;claim-deleted=return;set-orphaned=return;step-taken=return",
-    "step-taken=return",
-];
+/// Where it dies, by turns: before a step that it has announced, and after one; in both, also after each object that it has written or
+/// deleted on the way.
+const TURNS: [&str; 2] = ["status-written", "step-taken"];
+const ALWAYS: [&str; 4] = ["child-applied", "secret-written", "claim-deleted", "set-orphaned"];
 /// How long a change may take an operator that dies all the time.
 const LONGEST: Duration = Duration::from_secs(300);
 const SYSTEM: &str = "outrigger-system";
@@ -64,12 +64,7 @@ async fn with_the_deployment_away(kubectl: &Kubectl, operator: &Path, kubeconfig
     subject.patch(&json!({"storage": {"size": "2Gi"}})).await?;
     mortal.until("growth", |status| status.get("provisionedStorage") == Some(&json!("2Gi"))).await?;
     let before = ids(&subject.status().await?);
-    for what in [
-        ["delete", "pvc", "outrigger-data-mortal-1", "--wait=false"].as_slice(),
-        &["delete", "pod", "mortal-1"],
-    ] {
-        kubectl.run(what).await?;
-    }
+    rot(kubectl, "mortal-1").await?;
     let replaced =
         |status: &Value| ids(status).len() == 3 && ids(status).get("mortal-1") != before.get("mortal-1");
     mortal.until("a replacement", replaced).await?;
@@ -98,6 +93,17 @@ async fn as_the_operator() -> Result<Value> {
         user["user"] = json!({"token": token.trim()});
     }
     Ok(config)
+}
+
+/// A bit of a member's log flips on its disk, and its process ends: it comes back as `Faulted`.
+async fn rot(kubectl: &Kubectl, pod: &str) -> Result<()> {
+    let claim = kubectl.get(&["pvc", &format!("outrigger-data-{pod}")]).await?;
+    let volume =
+        claim.pointer("/spec/volumeName").and_then(Value::as_str).context("the claim has no volume")?;
+    let path = kubectl.run(&["get", "pv", volume, "-o", "jsonpath={.spec.local.path}"]).await?;
+    let data = PathBuf::from(path).join("data");
+    tokio::task::spawn_blocking(move || wal_damage::flip_a_bit_in_the_middle(&data)).await??;
+    kill_the_process(kubectl, pod).await
 }
 
 async fn pods_run(kubectl: &Kubectl, image: &str) -> Result<bool> {
@@ -154,7 +160,8 @@ impl Mortal {
     }
 
     async fn start(&mut self) -> Result<Child> {
-        let places = TURNS.get(self.turn % TURNS.len()).copied().unwrap_or_default();
+        let turn = TURNS.iter().cycle().nth(self.turn);
+        let places: Vec<String> = ALWAYS.iter().chain(turn).map(|place| format!("{place}=return")).collect();
         self.turn += 1;
         let log = std::fs::File::create(self.log())?;
         let mut command = Command::new(&self.operator);
@@ -163,7 +170,7 @@ impl Mortal {
             .args(["--operator-namespace", SYSTEM, "--http-listen=127.0.0.1:18080", "--log-format=json"])
             .args(["--namespace", self.subject.kubectl.namespace()])
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("FAILPOINTS", places)
+            .env("FAILPOINTS", places.join(";"))
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
@@ -213,12 +220,8 @@ impl Mortal {
 
     /// A place where it never died was not tested.
     fn ensure_everywhere(&self) -> Result<()> {
-        let places: BTreeSet<&str> = TURNS
-            .iter()
-            .flat_map(|turn| turn.split(';'))
-            .filter_map(|place| place.split('=').next())
-            .collect();
-        let never: Vec<_> = places.into_iter().filter(|place| !self.deaths.contains_key(*place)).collect();
+        let places = ALWAYS.iter().chain(&TURNS);
+        let never: Vec<_> = places.filter(|place| !self.deaths.contains_key(**place)).collect();
         ensure!(never.is_empty(), "it never died at {never:?}");
         Ok(())
     }
