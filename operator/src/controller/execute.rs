@@ -36,7 +36,9 @@ impl Hands<'_> {
     /// On a lost node nobody would confirm the pod's end, so it is not waited for: should the old member run on there, its id
     /// is no longer the one that the new member joins with, and it is refused everywhere.
     pub(super) async fn replace_volume(&self, pod: Ordinal, lost_node: bool) -> Result<(), PassError> {
-        if let Some(claim) = self.observed.claims.get(&pod) {
+        let claim = self.observed.claims.get(&pod);
+        // One that is being deleted waits for its pod: an operator that died in between goes on there.
+        if let Some(claim) = claim.filter(|claim| claim.metadata.deletion_timestamp.is_none()) {
             let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
             self.delete(&api, claim, None).await?;
             fail_point::reached("claim-deleted");
