@@ -31,7 +31,7 @@ use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
 use crate::members::{self, Stuck, Unwell, Work};
 
 /// After a step: what it did is soon to be seen.
-const AFTER_A_STEP: Duration = Duration::from_millis(250);
+pub(super) const AFTER_A_STEP: Duration = Duration::from_millis(250);
 /// While something is waited for.
 const WAITING: Duration = Duration::from_secs(1);
 /// While nothing is to be done.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -26,7 +27,7 @@ use super::events::Teller;
 use super::http;
 use super::leadership::{Election, Leadership};
 use super::metrics::{Metrics, Outcome};
-use super::pass::{AT_REST, Memory, Tools, pass};
+use super::pass::{AFTER_A_STEP, AT_REST, Memory, Tools, pass};
 use crate::certificates::Lifetimes;
 use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
@@ -59,6 +60,7 @@ pub struct Options {
 struct Kept {
     memory: Memory,
     failures: u32,
+    gait: Option<Gait>,
 }
 
 /// Namespace and name.
@@ -68,6 +70,7 @@ struct Shared {
     tools: Tools,
     metrics: Arc<Metrics>,
     kept: Mutex<HashMap<Key, Arc<Mutex<Kept>>>>,
+    pace: Pace,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -151,7 +154,7 @@ async fn look_after(
     let teller = Teller::new(client.clone(), instance);
     let (settings, lifetimes) = (options.settings.clone(), options.lifetimes);
     let tools = Tools { client, settings, lifetimes, teller };
-    let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default() });
+    let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default(), pace: Pace::default() });
     let concurrency = concurrency(scopes.len());
     let watches =
         scopes.into_iter().map(|scope| watch_scope(Arc::clone(&shared), scope, concurrency, stop.clone()));
@@ -243,12 +246,13 @@ async fn reconcile(
             passed(Outcome::Done);
             shared.metrics.moved(was, kept.memory.phase);
             kept.failures = 0;
-            let clusters = shared.kept.lock().await.len();
-            Ok(Action::requeue(paced(again, clusters)))
+            let others = shared.pace.note(&mut kept.gait, again);
+            Ok(Action::requeue(paced(again, others)))
         }
         Ok(None) => {
             passed(Outcome::Done);
             shared.metrics.moved(was, None);
+            shared.pace.forget(&mut kept.gait);
             shared.kept.lock().await.remove(&key);
             Ok(Action::await_change())
         }
@@ -274,13 +278,53 @@ async fn reconcile(
     }
 }
 
-/// Members are asked again and again, for no watch tells what they know. Many clusters at rest are asked less often each, so
-/// that all of them together cost the API server no more than this many passes a second.
+/// How soon a cluster is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gait {
+    /// It waits for something that a watch does not tell.
+    Waiting,
+    /// It is as it should be, or only a person can change anything.
+    AtRest,
+}
+
+/// How many clusters have each gait.
+#[derive(Debug, Default)]
+struct Pace {
+    waiting: AtomicUsize,
+    at_rest: AtomicUsize,
+}
+
+impl Pace {
+    fn of(&self, gait: Gait) -> &AtomicUsize {
+        match gait {
+            Gait::Waiting => &self.waiting,
+            Gait::AtRest => &self.at_rest,
+        }
+    }
+
+    fn forget(&self, gait: &mut Option<Gait>) {
+        if let Some(gait) = gait.take() {
+            self.of(gait).fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a cluster's gait; gives how many have it. One that takes steps is in nobody's way: it soon has taken them.
+    fn note(&self, gait: &mut Option<Gait>, again: Duration) -> usize {
+        self.forget(gait);
+        if again <= AFTER_A_STEP {
+            return 0;
+        }
+        let now = if again < AT_REST { Gait::Waiting } else { Gait::AtRest };
+        *gait = Some(now);
+        self.of(now).fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Members are asked again and again, for no watch tells what they know. Many clusters of one gait are asked less often each, so
+/// that all of them together cost the API server no more than this many passes a second; those that wait do not slow down for
+/// those at rest. A change of objects or pods is looked at at once, whatever the pace.
 fn paced(again: Duration, clusters: usize) -> Duration {
     const PASSES_A_SECOND: u32 = 20;
-    if again < AT_REST {
-        return again;
-    }
     let clusters = u32::try_from(clusters).unwrap_or(u32::MAX);
     again.max(Duration::from_secs(1).saturating_mul(clusters) / PASSES_A_SECOND)
 }
@@ -295,13 +339,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_clusters_at_rest_are_asked_less_often_and_busy_ones_are_not() {
+    fn many_clusters_of_one_gait_are_asked_less_often_and_hold_up_no_others() {
         let seconds = Duration::from_secs;
-        for (again, clusters, wanted) in
-            [(seconds(5), 3, seconds(5)), (seconds(5), 500, seconds(25)), (seconds(1), 500, seconds(1))]
-        {
-            assert_eq!(paced(again, clusters), wanted, "{clusters}");
+        let pace = Pace::default();
+        let mut gaits = vec![None; 500];
+        let mut last = 0;
+        for gait in &mut gaits {
+            last = pace.note(gait, seconds(5));
         }
+        assert_eq!(paced(seconds(5), last), seconds(25));
+        let mut one = None;
+        assert_eq!(paced(seconds(1), pace.note(&mut one, seconds(1))), seconds(1), "it alone waits");
+        assert_eq!(paced(seconds(1), 500), seconds(25));
+        for _ in 0..3 {
+            assert_eq!(pace.note(&mut one, seconds(1)), 1, "it is counted once");
+        }
+        assert_eq!(paced(AFTER_A_STEP, pace.note(&mut one, AFTER_A_STEP)), AFTER_A_STEP);
+        assert_eq!(pace.note(&mut one, seconds(5)), 501);
+        gaits.iter_mut().for_each(|gait| pace.forget(gait));
+        assert_eq!(paced(seconds(5), pace.note(&mut one, seconds(5))), seconds(5));
     }
 
     #[test]

@@ -34,6 +34,9 @@ struct Args {
     /// An operator that ends where FAILPOINTS says, for the scenario that ends it everywhere.
     #[arg(long, value_name = "FILE")]
     operator: Option<PathBuf>,
+    /// How many RaftClusters the scenario `many` makes.
+    #[arg(long, default_value_t = 500, value_name = "COUNT")]
+    many: usize,
     /// The chart, for the scenarios that upgrade it.
     #[arg(long, default_value = "charts/outrigger", value_name = "DIR")]
     chart: PathBuf,
@@ -43,6 +46,7 @@ struct Args {
 struct World {
     audit_log: Option<PathBuf>,
     operator: Option<PathBuf>,
+    many: usize,
     chart: PathBuf,
 }
 
@@ -70,7 +74,8 @@ async fn main() -> Result<()> {
     if let Some(unknown) = args.scenarios.iter().find(|name| all.iter().all(|found| found.name != **name)) {
         bail!("there is no scenario {unknown}: --list names them");
     }
-    let world = World { audit_log: args.audit_log, operator: args.operator, chart: args.chart };
+    let world =
+        World { audit_log: args.audit_log, operator: args.operator, many: args.many, chart: args.chart };
     let chosen = all
         .iter()
         .filter(|one| args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == one.name));

@@ -4,6 +4,7 @@ mod bad_input;
 mod certificates;
 mod crashes;
 mod lost_node;
+mod many;
 mod replace;
 mod rest;
 mod roll;
@@ -67,5 +68,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!(upgrade, "upgrade", "the chart is upgraded, rolled back, uninstalled and installed again"),
         scenario!(lost_node, "lost-node", "a node is cut off for good, and its member replaced elsewhere"),
         scenario!(rest, "rest", "at rest nothing is written, and the operator was never denied anything"),
+        scenario!(
+            many,
+            "many",
+            "500 RaftClusters (--many) whose pods never run: what they cost the operator and the API server"
+        ),
     ]
 }
