@@ -7,13 +7,13 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use kube::{Api, Client, Resource as _, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
 
 use super::apply::MANAGER;
 use crate::cluster::plan::{Decision, Step};
 use crate::cluster::status::text;
 use crate::crd::conditions;
-use crate::crd::{OperationType, RaftCluster, RaftClusterStatus};
+use crate::crd::{OperationType, RaftClusterStatus};
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +137,14 @@ fn stalled(before: &RaftClusterStatus, now: &RaftClusterStatus) -> Option<Note> 
     (!same).then(|| Note::warning(is.reason.clone(), is.message.clone()))
 }
 
+/// What is told of a resource that cannot be read: its status cannot be written either.
+pub(super) fn unreadable(why: &str) -> Note {
+    Note::warning(
+        "Unreadable",
+        format!("this resource is left alone until it is mended, and its members go on as they are: {why}"),
+    )
+}
+
 /// Sends notes to the API server, each as an Event of its own: a recorder that counts alike ones keeps the first one's text,
 /// and "orders-0 leads" is no news when orders-1 does.
 #[derive(Clone)]
@@ -151,7 +159,10 @@ impl Teller {
     }
 
     /// Tells them of one cluster.
-    pub(super) async fn tell(&self, of: &RaftCluster, notes: Vec<Note>) {
+    pub(super) async fn tell<K>(&self, of: &K, notes: Vec<Note>)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let namespace = of.namespace().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         for note in notes {
@@ -162,7 +173,10 @@ impl Teller {
         }
     }
 
-    fn event(&self, of: &RaftCluster, namespace: &str, note: Note) -> Event {
+    fn event<K>(&self, of: &K, namespace: &str, note: Note) -> Event
+    where
+        K: Resource<DynamicType = ()>,
+    {
         Event {
             metadata: ObjectMeta {
                 generate_name: Some(format!("{}-", of.name_any())),

@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, watch};
 use tower::util::MapRequestLayer;
 
 use super::errors::{ControllerError, PassError};
-use super::events::Teller;
+use super::events::{self, Teller};
 use super::http;
 use super::leadership::{Election, Leadership};
 use super::metrics::{Metrics, Outcome};
@@ -233,6 +233,7 @@ async fn reconcile(
         (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
     if let Err(invalid) = &cluster.0 {
         tracing::error!(namespace, name, error = %invalid.error, "this RaftCluster cannot be read and is left alone");
+        shared.tools.teller.tell(&*cluster, vec![events::unreadable(&invalid.error)]).await;
         return Ok(Action::await_change());
     }
     let key = (namespace.clone(), name.clone());

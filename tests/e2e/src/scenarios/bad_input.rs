@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use outrigger_tests::wait;
 use serde_json::{Value, json};
 
 use crate::kubectl::Kubectl;
-use crate::subject::{Subject, condition, manifest};
+use crate::subject::{CHANGE, Subject, condition, manifest};
 use crate::writer::Writer;
 use crate::{Outcome, World, seen};
 
@@ -16,6 +17,7 @@ pub(crate) async fn run(_world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     names(kubectl).await?;
     quota(kubectl).await?;
     pod_security(kubectl).await?;
+    unreadable(kubectl, &well).await?;
     well.ready().await?;
     let outcome = Outcome::of(writer.finish().await?).within(Duration::from_secs(5))?;
     seen("the cluster beside them served all the time");
@@ -137,6 +139,35 @@ async fn pod_security(kubectl: &Kubectl) -> Result<()> {
     kubectl.run(&["label", "--overwrite", "namespace", &namespace, &level("baseline")]).await?;
     kubectl.run(&["delete", "raftcluster", "strict"]).await?;
     seen("a pod-security denial names the user's container, and not the sidecar");
+    Ok(())
+}
+
+/// One that was stored while the definition was another: no schema keeps it out, and the operator cannot read it.
+async fn unreadable(kubectl: &Kubectl, well: &Subject) -> Result<()> {
+    let definition = "customresourcedefinition/raftclusters.outrigger.dev";
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/paused";
+    let pointer = "{.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.paused}";
+    let present = kubectl.run(&["get", definition, "-o", &format!("jsonpath={pointer}")]).await?;
+    let replace = async |schema: &Value| {
+        let patch = json!([{"op": "replace", "path": path, "value": schema}]).to_string();
+        kubectl.run(&["patch", definition, "--type=json", "-p", &patch]).await
+    };
+    replace(&json!({"x-kubernetes-preserve-unknown-fields": true})).await?;
+    let odd = Subject { kubectl: kubectl.clone(), name: "odd".to_owned() };
+    // The new schema is in use a moment after it was taken.
+    let stored = wait::until_ok("the odd object is stored", CHANGE, async || {
+        kubectl.apply(&manifest("odd", &json!({"paused": "perhaps"})).to_string()).await
+    });
+    let stored = stored.await;
+    replace(&serde_json::from_str(&present)?).await?;
+    stored?;
+    odd.was_told("Unreadable").await?;
+    let generation = well.status().await?.get("observedGeneration").cloned();
+    well.patch(&json!({"sidecar": {"logLevel": "debug"}})).await?;
+    let status = well.ready().await?;
+    ensure!(status.get("observedGeneration") != generation.as_ref(), "{status}");
+    kubectl.run(&["delete", "raftcluster", "odd"]).await?;
+    seen("one that cannot be read is told of in an Event, and the others are looked after");
     Ok(())
 }
 
