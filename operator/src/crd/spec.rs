@@ -62,6 +62,12 @@ use super::status::RaftClusterStatus;
         description = "For people; machines read conditions"
     ),
     printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        description = "The software that the members run"
+    ),
+    printcolumn(
         name = "Term",
         type_ = "integer",
         json_path = ".status.leader.term",

@@ -139,3 +139,10 @@ fn lag_bucket(entries: u64) -> Lag {
         Lag::Large
     }
 }
+/// What the members that answer run, in the order of its text; `None` while nobody answers.
+pub(super) fn versions(members: &[MemberStatus]) -> Option<String> {
+    let mut versions: Vec<&str> = members.iter().filter_map(|member| member.version.as_deref()).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    (!versions.is_empty()).then(|| versions.join(", "))
+}

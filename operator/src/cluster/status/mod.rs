@@ -36,6 +36,7 @@ pub fn status(facts: &Facts, decision: &Decision, context: Context<'_>) -> RaftC
     let leader =
         facts.founding.cluster().and_then(|cluster| facts.leader_of(cluster)).map(|(_, report)| report);
     let counts = Counts::of(facts, leader);
+    let members: Vec<_> = facts.pods.keys().map(|pod| members::member(facts, *pod, leader)).collect();
     let mut status = RaftClusterStatus {
         observed_generation: context.generation,
         cluster_id: match &facts.founding {
@@ -53,7 +54,8 @@ pub fn status(facts: &Facts, decision: &Decision, context: Context<'_>) -> RaftC
         selector: previous.selector.clone(),
         provisioned_storage: previous.provisioned_storage.clone(),
         leader: leader.map(|leader| members::leader(facts, leader, context)),
-        members: facts.pods.keys().map(|pod| members::member(facts, *pod, leader)).collect(),
+        version: members::versions(&members),
+        members,
         operation: operation::operation(facts, decision, &counts, context),
         conditions: previous.conditions.clone(),
     };

@@ -1,6 +1,7 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::*;
+use crate::cluster::facts::Answer;
 use crate::cluster::ids::{ConfigurationIndex, Index, Ordinal};
 use crate::cluster::plan::fixture::*;
 use crate::cluster::plan::plan;
@@ -24,6 +25,19 @@ fn a_healthy_cluster_is_ready_and_says_who_leads() {
     assert!(holds(&status, "Ready") && holds(&status, "Available"));
     assert!(!holds(&status, "Degraded") && !holds(&status, "Reconciling") && !holds(&status, "Stalled"));
     assert_eq!(status.operation, None);
+}
+
+#[test]
+fn the_version_is_the_members_and_shows_a_roll() {
+    let mut facts = healthy(3);
+    let version = |facts: &Facts| of(facts, &RaftClusterStatus::default(), 1).version;
+    assert_eq!(version(&facts).as_deref(), Some("0.1.0"));
+    if let Answer::Report(report) = &mut facts.pods.get_mut(&Ordinal(2)).unwrap().answer {
+        report.version = "0.2.0".to_owned();
+    }
+    assert_eq!(version(&facts).as_deref(), Some("0.1.0, 0.2.0"));
+    (0..3).for_each(|pod| silence(&mut facts, pod));
+    assert_eq!(version(&facts), None);
 }
 
 #[test]

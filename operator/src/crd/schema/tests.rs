@@ -167,7 +167,7 @@ fn the_definition_carries_lists_that_merge_by_key_scale_and_columns() {
         .iter()
         .map(|column| column["name"].as_str().unwrap())
         .collect();
-    assert_eq!(columns, ["Voters", "Ready", "Leader", "Phase", "Term", "Fault-tolerance", "Age"]);
+    assert_eq!(columns, ["Voters", "Ready", "Leader", "Phase", "Version", "Term", "Fault-tolerance", "Age"]);
     assert_eq!(definition["spec"]["names"]["shortNames"], json!(["rcl"]));
 }
 
