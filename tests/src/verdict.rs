@@ -2,13 +2,14 @@
 //!
 //! May import: `history`, `linearizability`, `workload`. Deliberately absent: anything that could soften a violation.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::etcd_wire::Client;
-use crate::history::Operation;
+use crate::history::{KeyId, Operation, Stored};
 use crate::linearizability::{self, DEFAULT_BUDGET_STEPS, Proof, acknowledged};
 use crate::workload;
 
@@ -28,8 +29,15 @@ pub struct Verdict {
 /// # Errors
 /// The violation, and where the whole history was written for a person to read.
 pub async fn demand(history: &[Operation], client: &mut Client) -> Result<Verdict> {
-    let state = workload::final_state(client).await?;
-    let judged = acknowledged::check(history, &state).map_err(anyhow::Error::from).and_then(|found| {
+    judge(history, &workload::final_state(client).await?)
+}
+
+/// As [`demand`], on a state that was read before.
+///
+/// # Errors
+/// As [`demand`].
+pub fn judge(history: &[Operation], state: &HashMap<KeyId, Stored>) -> Result<Verdict> {
+    let judged = acknowledged::check(history, state).map_err(anyhow::Error::from).and_then(|found| {
         let proof = linearizability::check(history, DEFAULT_BUDGET_STEPS)?;
         Ok(Verdict { proof, acknowledged: found, operations: history.len() })
     });

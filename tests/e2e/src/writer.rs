@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use outrigger_tests::etcd_wire::Client;
 use outrigger_tests::history::{Operation, Outcome};
-use outrigger_tests::verdict;
-use outrigger_tests::workload::{Plan, Workload};
+use outrigger_tests::workload::{self, Plan, Workload};
+use outrigger_tests::{verdict, wait};
 
 /// Clients; they share two cores with three nodes.
 const CLIENTS: u32 = 4;
@@ -15,6 +15,8 @@ const CLIENTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(10);
 /// A call without an answer after this long has an unknown outcome.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How long it may take until the Service leads to members alone.
+const READ_BACK: Duration = Duration::from_secs(30);
 
 /// A running load.
 #[derive(Debug)]
@@ -64,7 +66,12 @@ impl Writer {
     pub(crate) async fn finish(self) -> Result<Proof> {
         let history = self.workload.finish().await?;
         let outage = longest_gap(&history);
-        let verdict = verdict::demand(&history, &mut Client::lazy(self.service)?).await?;
+        // A pod that has just left may still be behind the Service: whoever is refused there asks again, on another connection.
+        let state = wait::until_ok("reading everything back", READ_BACK, async || {
+            workload::final_state(&mut Client::lazy(self.service)?).await
+        })
+        .await?;
+        let verdict = verdict::judge(&history, &state)?;
         ensure!(verdict.acknowledged > 0, "nothing was written, so nothing was proven");
         Ok(Proof { acknowledged: verdict.acknowledged, outage })
     }
