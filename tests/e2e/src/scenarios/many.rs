@@ -11,7 +11,9 @@ use crate::subject::manifest;
 use crate::{Outcome, World, seen};
 
 /// How long it may take until each has its objects and says what it waits for.
-const CONVERGED: Duration = Duration::from_secs(240);
+const CONVERGED: Duration = Duration::from_secs(400);
+/// Between two looks at all of them.
+const ASKED_EACH: Duration = Duration::from_secs(5);
 /// How long nothing is written before it counts as rest, and for how long rest is then watched.
 const CALM: Duration = Duration::from_secs(5);
 const WATCHED: Duration = Duration::from_secs(30);
@@ -58,6 +60,8 @@ pub(crate) async fn run(world: &World, kubectl: &Kubectl) -> Result<Outcome> {
 }
 
 async fn has_converged(kubectl: &Kubectl, count: usize) -> Result<()> {
+    // Whoever asks for all of them again and again is what it measures.
+    tokio::time::sleep(ASKED_EACH).await;
     let found = kubectl.get(&["raftclusters"]).await?;
     let items = found.get("items").and_then(Value::as_array).context("no items")?;
     let told = items.iter().filter(|item| item.pointer("/status/observedGeneration").is_some()).count();
