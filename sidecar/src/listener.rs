@@ -10,6 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -89,7 +90,12 @@ fn connections(files: usize) -> usize {
 
 /// The connections of a gRPC port. Never ends: a failure to accept is waited out.
 pub fn grpc(listener: TcpListener, limits: Limits) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold(Door::new(listener, limits), |mut door| async move {
+    shared(Arc::new(Door::new(listener, limits)))
+}
+
+/// As [`grpc`], through a door that a later server may go on with.
+pub fn shared(door: Arc<Door>) -> impl Stream<Item = io::Result<Connection>> {
+    futures::stream::unfold(door, |door| async move {
         let (stream, permit) = door.accept().await;
         Some((Ok(Connection::new(stream, permit, (door.limits, Caller::Unknown))), door))
     })
@@ -102,18 +108,23 @@ pub struct Door {
     free: Arc<Semaphore>,
     limits: Limits,
     /// Whether the last connection was turned away: the first of many is told of.
-    is_full: bool,
+    is_full: AtomicBool,
 }
 
 impl Door {
     /// Nobody is there yet.
     #[must_use]
     pub fn new(listener: TcpListener, limits: Limits) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(limits.connections)), limits, is_full: false }
+        Self {
+            listener,
+            free: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+            is_full: AtomicBool::new(false),
+        }
     }
 
     /// The next connection, and its place: the place is free again when the permit is dropped.
-    pub async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
+    pub async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -126,7 +137,7 @@ impl Door {
                 }
             };
             let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
-                if !self.is_full {
+                if !self.is_full.swap(true, Ordering::Relaxed) {
                     let port = self.listener.local_addr().map_or(0, |address| address.port());
                     tracing::warn!(
                         port,
@@ -134,10 +145,9 @@ impl Door {
                         "the port has all the connections that it serves; more are closed at once"
                     );
                 }
-                self.is_full = true;
                 continue;
             };
-            self.is_full = false;
+            self.is_full.store(false, Ordering::Relaxed);
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection's packets may wait for each other");
             }

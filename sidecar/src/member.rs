@@ -73,6 +73,15 @@ impl MemberHandle {
         self.node.load_full()
     }
 
+    /// Resolves each time that a member ceases to be one: it was removed, or its disk failed it. Never, once the process ends.
+    pub async fn leaves(&self) {
+        let mut standing = self.standing.clone();
+        let was_member = standing.wait_for(|standing| standing.phase == Phase::Member).await.is_ok();
+        if !was_member || standing.wait_for(|standing| standing.phase != Phase::Member).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// What the process says of itself.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -116,7 +116,7 @@ async fn bytes_that_drip_do_not_keep_a_connection_open() {
 async fn a_connection_beyond_the_limit_is_closed_and_a_place_that_is_left_is_taken_again() {
     let limits = Limits { opening: PATIENCE * 2, ..short() };
     let (listener, address) = listener().await;
-    let mut door = Door::new(listener, limits);
+    let door = Door::new(listener, limits);
     let (mut streams, mut places) = (Vec::new(), Vec::new());
     for _ in 0..limits.connections {
         streams.push(TcpStream::connect(address).await.unwrap());

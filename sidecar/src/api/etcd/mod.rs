@@ -14,8 +14,12 @@ mod maintenance;
 mod translate;
 
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tonic::transport::Server;
 
 pub use door::ClientDoor;
@@ -33,6 +37,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Serves clients until `shutdown` resolves; then no new connection is accepted, calls in flight are answered and the
 /// connections close.
 ///
+/// Connections close in the same way when the member ceases to be one: who is connected through a Service would else be refused on and
+/// on, for a connection that stands stays where it is. New ones are taken all the time; they are told why nothing is served.
+///
 /// # Errors
 /// When the listener fails for good.
 pub async fn serve_clients(
@@ -41,17 +48,43 @@ pub async fn serve_clients(
     door: ClientDoor,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
+    let port = Arc::new(listener::Door::new(listener, limits));
+    let mut shutdown = pin!(shutdown);
+    let mut former = JoinSet::new();
+    loop {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let mut server = Box::pin(serve(Arc::clone(&port), limits, door.clone(), stopped));
+        let is_over = tokio::select! {
+            ended = &mut server => return ended,
+            () = &mut shutdown => true,
+            () = door.member.leaves() => false,
+        };
+        drop(stop);
+        if is_over {
+            let ended = server.await;
+            former.join_all().await;
+            return ended;
+        }
+        tracing::info!("no member any more: clients are sent elsewhere");
+        former.spawn(server);
+    }
+}
+
+/// Serves what comes in until `stopped` resolves, and what came in before to its end.
+async fn serve(
+    port: Arc<listener::Door>,
+    limits: Limits,
+    door: ClientDoor,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        .serve_with_incoming_shutdown(
-            dispatch::Dispatch::new(door),
-            listener::grpc(listener, limits),
-            shutdown,
-        )
+        .serve_with_incoming_shutdown(dispatch::Dispatch::new(door), listener::shared(port), stopped)
         .await
 }
 

@@ -1,6 +1,7 @@
 //! The client port over a real connection, in front of a scripted node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use outrigger_core::error::{MembershipRefusal, Refusal};
@@ -14,14 +15,16 @@ use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
-use tokio::sync::oneshot;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
 use tonic::Code;
 use tonic::transport::Channel;
 
 use super::*;
 use crate::api::testing;
 use crate::inbox::Input;
-use crate::member::{MemberHandle, Standing};
+use crate::member::{MemberHandle, Phase, Standing};
 use crate::metrics::Metrics;
 
 /// A served port; it ends with the test's runtime.
@@ -355,6 +358,46 @@ async fn the_port_closes_when_it_is_told_to() {
         tokio::spawn(serve_clients(listener, Limits::default(), door, async move { drop(stopped.await) }));
     drop(stop);
     served.await.unwrap().unwrap();
+}
+
+/// Types of frames, RFC 9113 §6.
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+/// Reads one frame; gives its type.
+async fn frame(client: &mut TcpStream) -> u8 {
+    let mut head = [0; 9];
+    client.read_exact(&mut head).await.unwrap();
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    client.read_exact(&mut payload).await.unwrap();
+    head[3]
+}
+
+#[tokio::test]
+async fn whoever_is_connected_to_a_member_that_was_removed_is_sent_elsewhere() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let as_in = |phase| Standing { phase, ..Standing::default() };
+    let (standing, standings) = watch::channel(as_in(Phase::Member));
+    let door = ClientDoor {
+        member: MemberHandle::new(Arc::default(), standings),
+        identity: testing::identity(),
+        metrics: Arc::new(Metrics::new()),
+        max_request_bytes: 1024,
+    };
+    tokio::spawn(serve_clients(listener, Limits::default(), door, std::future::pending()));
+    for left in [Phase::Removed, Phase::Faulted] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        // RFC 9113 §3.4: the preface and empty settings.
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let settings = frame(&mut client).await;
+        assert_eq!(settings, SETTINGS);
+        standing.send_replace(as_in(left));
+        let told = async { while frame(&mut client).await != GOAWAY {} };
+        tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+        standing.send_replace(as_in(Phase::Member));
+    }
 }
 
 #[tokio::test]

@@ -70,12 +70,7 @@ pub async fn serve_http(
     connections.shutdown().await;
 }
 
-async fn accept_all(
-    mut door: Door,
-    limits: Limits,
-    app: &Router,
-    connections: &GracefulShutdown,
-) -> Infallible {
+async fn accept_all(door: Door, limits: Limits, app: &Router, connections: &GracefulShutdown) -> Infallible {
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(limits.opening);
     loop {
