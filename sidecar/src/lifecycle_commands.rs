@@ -5,26 +5,13 @@
 //! (those go through [`crate::inbox::NodeHandle::admin`]).
 
 use bytes::Bytes;
-use outrigger_core::membership::{RosterEntry, Route};
-use outrigger_core::types::{ClusterId, MemberId};
+use outrigger_core::types::ClusterId;
+pub use outrigger_member::founding::{Founding, FoundingRefusal};
 use tokio::sync::{mpsc, oneshot};
 
 /// Commands that may queue; a caller beyond that is told that the member is busy. They come from a person or an
 /// operator, one at a time, so that a full queue means a lifecycle that stands still.
 pub const LIFECYCLE_CAPACITY: usize = 16;
-
-/// The word to found a cluster on this empty disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Founding {
-    /// Minted by the caller, never 0.
-    pub cluster: ClusterId,
-    /// Must be this disk's.
-    pub member: MemberId,
-    /// The initial roster, the founder included.
-    pub roster: Vec<RosterEntry>,
-    /// How the others are reached.
-    pub seeds: Vec<Route>,
-}
 
 /// A snapshot file on its way to a caller.
 #[derive(Debug)]
@@ -63,29 +50,15 @@ pub enum LifecycleCommand {
 /// Why the process does not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum LifecycleRefusal {
-    /// The founding names another disk.
-    #[error(
-        "this disk is member {disk:016x}, the request names {given:016x}: read the status again and found with the id that it tells",
-        disk = .disk.0, given = .given.0
-    )]
-    WrongMember {
-        /// This disk's id.
-        disk: MemberId,
-        /// The one named.
-        given: MemberId,
-    },
+    /// The disk does not found so.
+    #[error(transparent)]
+    Founding(#[from] FoundingRefusal),
     /// The disk belongs to a cluster already.
     #[error(
         "this disk belongs to cluster {cluster:016x} already: it cannot found another; to start over, give it an empty data directory",
         cluster = .cluster.0
     )]
     AlreadyFounded {
-        /// Which.
-        cluster: ClusterId,
-    },
-    /// The disk abandoned that cluster and never comes back to it.
-    #[error("this disk abandoned cluster {cluster:016x}: mint a new cluster id", cluster = .cluster.0)]
-    Abandoned {
         /// Which.
         cluster: ClusterId,
     },
@@ -97,23 +70,6 @@ pub enum LifecycleRefusal {
     Formed {
         /// Which.
         cluster: ClusterId,
-    },
-    /// The request names another cluster.
-    #[error(
-        "cluster id mismatch: this is cluster {actual:016x}, the request names {given:016x}",
-        actual = .actual.0, given = .given.0
-    )]
-    WrongCluster {
-        /// This disk's; 0 on an empty one.
-        actual: ClusterId,
-        /// The one named.
-        given: ClusterId,
-    },
-    /// The founding's roster or seeds are not usable.
-    #[error("the founding is invalid: {reason}")]
-    InvalidFounding {
-        /// What is wrong.
-        reason: &'static str,
     },
     /// There is no node whose state could be handed out.
     #[error("no node runs here, so there is no snapshot: {waiting_for}")]

@@ -5,13 +5,11 @@
 //! them.
 
 pub mod build;
-pub mod facts;
-pub mod founding;
-pub mod ids;
-pub mod plan;
 pub mod quantity;
+pub mod register;
 pub mod report;
-pub mod standing;
 pub mod status;
 pub mod validate;
 pub mod volumes;
+
+pub use outrigger_plan::{decide as plan, facts, founding, ids, standing};

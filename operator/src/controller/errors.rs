@@ -9,7 +9,7 @@ use kube_lease_manager::LeaseManagerError;
 
 use crate::admin_client::AdminError;
 use crate::certificates::UnusableError;
-use crate::cluster::founding::RegisterError;
+use crate::cluster::register::RegisterError;
 
 /// Why a pass ended early. The next one looks again.
 #[derive(Debug, thiserror::Error)]

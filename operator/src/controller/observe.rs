@@ -16,7 +16,7 @@ use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::build::{self, CLUSTER_ANNOTATION, PEER_PORT};
 use crate::cluster::facts::{Answer, Pod};
 use crate::cluster::ids::{ClusterId, ClusterName, Ordinal};
-use crate::members::{Unwell, ask};
+use crate::members::{Unwell, ask, now};
 
 /// The label by which the StatefulSet's controller says which template a pod was made from.
 const REVISION_LABEL: &str = "controller-revision-hash";
@@ -142,7 +142,7 @@ impl Observed {
         let answers = join_all(asked).await.into_iter();
         answers
             .map(|(ordinal, answer, outdated)| {
-                let unhealthy_for = unwell.note(ordinal, &answer);
+                let unhealthy_for = unwell.note(ordinal, &answer, now());
                 (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
             })
             .collect()

@@ -21,6 +21,7 @@ use crate::certificates::Lifetimes;
 use crate::cluster::build::{self, Blueprint, Settings};
 use crate::cluster::facts::Facts;
 use crate::cluster::founding::Founding;
+use crate::cluster::register;
 use crate::cluster::ids::{ClusterId, Ordinal};
 use crate::cluster::plan::{Decision, Step, Wait, plan};
 use crate::cluster::status::{Context, status as make_status, text};
@@ -203,7 +204,7 @@ impl Turn<'_> {
     ) -> Result<Facts, PassError> {
         let wanted = self.wanted;
         let founding = match &live.status {
-            Some(status) => Founding::from_status(&status.founding)?,
+            Some(status) => register::from_status(&status.founding)?,
             None => Founding::None,
         };
         let mut pods = observed.ask(&wanted.name, clients, &mut self.memory.unwell).await;
@@ -220,7 +221,7 @@ impl Turn<'_> {
             volume_clusters: observed.volume_clusters(),
             fresh_cluster: mint(),
         };
-        self.memory.stuck.note(&mut facts, tokio::time::Instant::now());
+        self.memory.stuck.note(&mut facts, members::now());
         Ok(facts)
     }
 

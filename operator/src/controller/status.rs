@@ -9,6 +9,7 @@ use kube::{Api, Client, ResourceExt as _};
 use super::apply::{MANAGER, Obstacle};
 use super::errors::{Doing as _, PassError};
 use crate::cluster::founding::Founding;
+use crate::cluster::register;
 use crate::cluster::status::Context;
 use crate::crd::conditions::{self, Verdict};
 use crate::crd::{RaftCluster, RaftClusterStatus};
@@ -37,7 +38,7 @@ pub(super) async fn write_founding(
     next: &Founding,
 ) -> Result<RaftCluster, PassError> {
     let mut status = live.status.clone().unwrap_or_default();
-    status.founding = next.to_status();
+    status.founding = register::to_status(next);
     if let Founding::Latched(cluster) = next {
         status.cluster_id = Some(cluster.to_string());
     }

@@ -11,7 +11,7 @@ use super::member::{State, Supervised};
 use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::facts::{Answer, Pod};
 use crate::cluster::ids::{ClusterName, Ordinal};
-use crate::members::{Unwell, ask};
+use crate::members::{Unwell, ask, now};
 
 /// Asks every member at once; a silent one costs its deadline, not everybody's.
 pub async fn pods(
@@ -39,7 +39,7 @@ pub async fn pods(
     answers
         .into_iter()
         .map(|(ordinal, answer, outdated)| {
-            let unhealthy_for = unwell.note(ordinal, &answer);
+            let unhealthy_for = unwell.note(ordinal, &answer, now());
             (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
         })
         .collect()

@@ -88,7 +88,7 @@ impl Runner {
             volume_clusters: self.marks.all().clone(),
             fresh_cluster: mint(),
         };
-        self.stuck.note(&mut facts, tokio::time::Instant::now());
+        self.stuck.note(&mut facts, crate::members::now());
         Ok(facts)
     }
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::founding::{Founding, RegisterError};
+use crate::cluster::founding::Founding;
+use crate::cluster::register::{self, RegisterError};
 use crate::crd::{DeletionPolicy, RaftClusterStatus};
 
 /// The file's content.
@@ -141,7 +142,7 @@ impl Record {
     /// # Errors
     /// It is not whole.
     pub fn founding(&self) -> Result<Founding, RecordError> {
-        Founding::from_status(&self.content.status.founding)
+        register::from_status(&self.content.status.founding)
             .map_err(|source| RecordError::Register { path: self.path.clone(), source })
     }
 
@@ -164,7 +165,7 @@ impl Record {
             return Err(RecordError::Unlawful { from: Box::new(found), to: Box::new(next.clone()) });
         }
         let mut content = self.content.clone();
-        content.status.founding = next.to_status();
+        content.status.founding = register::to_status(next);
         self.replace(content)
     }
 

@@ -3,10 +3,13 @@
 //! May import: the client, `cluster`. Deliberately absent: pods and processes; the caller knows where its members are.
 
 mod execute;
-mod trackers;
 
 pub use self::execute::{Work, call};
-pub use self::trackers::{Stuck, Unwell};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+pub use outrigger_plan::trackers::{Stuck, Unwell};
+
 use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::facts::Answer;
 use crate::cluster::report;
@@ -20,4 +23,11 @@ pub async fn ask(at: Callee, clients: &AdminClients) -> Answer {
         },
         Err(error) => Answer::Silent(error.to_string()),
     }
+}
+
+/// The time that trackers are told: since this process first asked.
+#[must_use]
+pub fn now() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }

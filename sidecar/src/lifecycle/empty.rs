@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use outrigger_core::membership::{RosterEntry, Route};
 use outrigger_core::types::ClusterId;
+use outrigger_member::founding::{self, Ground};
 use outrigger_proto::v1::Phase as WirePhase;
 use tokio::sync::oneshot;
 
-use super::founding::Ground;
 use super::seeds::Seed;
-use super::{Commands, Lifecycle, LifecycleError, Next, draw, founding, seeds};
+use super::{Commands, Lifecycle, LifecycleError, Next, draw, seeds};
 use crate::discovery::DiscoveryError;
 use crate::lifecycle_commands::{Founding, LifecycleCommand, LifecycleRefusal};
 use crate::member::Phase;
@@ -80,7 +80,7 @@ impl Lifecycle {
         match command {
             LifecycleCommand::Found { founding, reply } => {
                 if let Err(refusal) = founding::check(&founding, own, &self.identity().abandoned) {
-                    answer(reply, Err(refusal));
+                    answer(reply, Err(refusal.into()));
                     return Ok(false);
                 }
                 self.found(&founding, own)?;

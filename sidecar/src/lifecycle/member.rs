@@ -11,13 +11,13 @@ use outrigger_core::membership::Route;
 use outrigger_core::node::NodeConfig;
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::{ClusterId, MemberId};
-use outrigger_storage::WalOptions;
+use outrigger_member::recovery::{self, Recovered, RecoveryError};
+use outrigger_storage::{TornTail, WalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::empty::answer;
-use super::recovery::{self, Recovered, RecoveryError};
 use super::{Commands, Lifecycle, LifecycleError, Next, draw, faulted, upkeep};
 use crate::apply_task::{ApplyThread, ApplyWiring, SnapshotRequests};
 use crate::disk::{SyncMetrics, WalLog};
@@ -171,7 +171,8 @@ impl Lifecycle {
     }
 
     fn start(&self, cluster: ClusterId, own: Route, recovered: Recovered) -> Result<Running, LifecycleError> {
-        let Recovered { mut node, applier, writer, reader, store, seeds } = recovered;
+        let Recovered { mut node, applier, writer, reader, store, seeds, report } = recovered;
+        report.torn.iter().for_each(tell_of_a_tear);
         for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
             // Whom to dial before the log says more; whatever it says is newer.
             let (id, name, address) = (seed.id, seed.name, seed.address);
@@ -331,7 +332,7 @@ impl Lifecycle {
                 let (requests, snapshots) = (running.requests.clone(), running.snapshots.clone());
                 tokio::spawn(async move {
                     let file = match requests.take().await {
-                        Some(header) => snapshots.hand_out(id_of(&header)).await.map_err(super::refusal),
+                        Some(header) => crate::snapshots::hand_out(&snapshots, id_of(&header)).await.map_err(super::refusal),
                         None => Err(LifecycleRefusal::Busy),
                     };
                     answer(reply, file);
@@ -340,6 +341,14 @@ impl Lifecycle {
             }
         }
     }
+}
+
+fn tell_of_a_tear(torn: &TornTail) {
+    tracing::warn!(
+        file = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, copy = %torn.copy.display(),
+        "the log's last frame does not validate and is left out; a copy is kept. A crash tears a frame that nobody was told \
+         of; a disk that lost what it had synced may take an acknowledged one"
+    );
 }
 
 /// Resolves once a peer has refused this member as removed.

@@ -8,9 +8,9 @@
 
 mod empty;
 pub mod faulted;
-mod founding;
 mod member;
-mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 mod seeds;
 mod upkeep;
 

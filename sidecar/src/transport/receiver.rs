@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use futures::{Stream, StreamExt, stream};
 use outrigger_core::event::Event;
 use outrigger_core::types::{ClusterId, MemberId};
+use outrigger_member::admission::{self, Called, Refused};
 use outrigger_proto::v1::peer_server::Peer;
 use outrigger_proto::v1::{
     ExchangeRequest, ExchangeResponse, Hello, SendSnapshotResponse, SnapshotChunk, SnapshotOffsetRequest,
@@ -105,38 +106,52 @@ fn vouch(local: &Local, caller: &Caller, from: MemberId, claimed: Option<&str>) 
 
 /// The verdict, and for a refusal its word in the metrics.
 fn judge(local: &Local, claim: &Claim<'_>) -> Result<MemberId, (&'static str, Status)> {
-    let Claim { cluster, from, to, name: _ } = *claim;
-    if cluster != local.cluster.0 {
-        let status = Status::failed_precondition(format!(
-            "cluster id mismatch: this member belongs to cluster {:016x}, the caller to {cluster:016x}; two clusters \
-             share a DNS name or an address",
-            local.cluster.0
-        ));
-        return Err(("wrong_cluster", status));
+    let said = admission::Claim {
+        cluster: ClusterId(claim.cluster),
+        from: MemberId(claim.from),
+        to: MemberId(claim.to),
+    };
+    let status = local.node.status();
+    let called = Called {
+        cluster: local.cluster,
+        member: local.own.id,
+        tombstones: &status.tombstones,
+        removal_settled: status.removal_settled,
+    };
+    admission::judge(&called, &said).map_err(|refused| refusal(local, &said, refused))
+}
+
+fn refusal(local: &Local, claim: &admission::Claim, refused: Refused) -> (&'static str, Status) {
+    let admission::Claim { cluster, from, to } = *claim;
+    match refused {
+        Refused::WrongCluster => {
+            let text = format!(
+                "cluster id mismatch: this member belongs to cluster {:016x}, the caller to {:016x}; two clusters \
+                 share a DNS name or an address",
+                local.cluster.0, cluster.0
+            );
+            ("wrong_cluster", Status::failed_precondition(text))
+        }
+        Refused::WrongTarget => {
+            let text = format!(
+                "member id mismatch: this is member {:016x} ({}), the caller wants {:016x}; its address map is older \
+                 than this disk",
+                local.own.id.0, local.own.name, to.0
+            );
+            ("wrong_target", Status::failed_precondition(text))
+        }
+        Refused::ImpossibleSender => {
+            let text = format!("member {:016x} cannot be the sender", from.0);
+            ("impossible_sender", Status::invalid_argument(text))
+        }
+        Refused::Removed => {
+            ("removed_sender", Status::permission_denied(removed_text(local.cluster, from)))
+        }
+        Refused::BeingRemoved => {
+            let text = format!("member {:016x} is being removed: ask the leader again", from.0);
+            ("removed_sender", Status::unavailable(text))
+        }
     }
-    if to != local.own.id.0 {
-        let status = Status::failed_precondition(format!(
-            "member id mismatch: this is member {:016x} ({}), the caller wants {to:016x}; its address map is older \
-             than this disk",
-            local.own.id.0, local.own.name
-        ));
-        return Err(("wrong_target", status));
-    }
-    let from = MemberId(from);
-    if from == MemberId(0) || from == local.own.id {
-        let status = Status::invalid_argument(format!("member {:016x} cannot be the sender", from.0));
-        return Err(("impossible_sender", status));
-    }
-    if local.node.status().tombstones.contains(&from) {
-        // What the removed do then cannot be undone, so only a leader says it, and only what a majority has durable.
-        let status = if local.node.status().removal_settled {
-            Status::permission_denied(removed_text(local.cluster, from))
-        } else {
-            Status::unavailable(format!("member {:016x} is being removed: ask the leader again", from.0))
-        };
-        return Err(("removed_sender", status));
-    }
-    Ok(from)
 }
 
 /// What a removed member is told, word for word: the code alone could be a proxy's.

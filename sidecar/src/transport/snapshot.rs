@@ -26,7 +26,7 @@ use tonic::{Status, Streaming};
 use super::Local;
 use super::dial::{DialError, Dialer};
 use super::receiver::{Claim, stopped, verify};
-use crate::snapshots::{OpenSnapshot, SnapshotError, Snapshots};
+use crate::snapshots::{self, OpenSnapshot, SnapshotError, Snapshots};
 use crate::tls::Caller;
 
 /// Bytes in one chunk.
@@ -121,7 +121,7 @@ struct Job {
 impl Job {
     async fn run(&self, route: Option<Route>) -> Result<(), TransferError> {
         let route = route.ok_or(TransferError::NoAddress)?;
-        let file = self.snapshots.open(self.send.header.index, self.send.header.term).await?;
+        let file = snapshots::open(&self.snapshots, self.send.header.index, self.send.header.term).await?;
         let mut idle_attempts = 0;
         let mut reached = 0;
         loop {
@@ -238,7 +238,7 @@ impl SnapshotReceiver {
     /// # Errors
     /// `INTERNAL` when the disk fails.
     pub async fn offset(&self, target: &SnapshotTarget) -> Result<u64, Status> {
-        self.snapshots.received(transfer_of(target)).await.map_err(internal)
+        snapshots::received(&self.snapshots, transfer_of(target)).await.map_err(internal)
     }
 
     /// Takes a stream to its end: checks every chunk, makes the file durable, and only then tells the node.
@@ -259,7 +259,7 @@ impl SnapshotReceiver {
         let target =
             chunk.target.ok_or_else(|| Status::invalid_argument("a first chunk without a target"))?;
         let from = verify(local, caller, &Claim::of_target(&target))?;
-        let mut file = self.snapshots.receive(transfer_of(&target)).await.map_err(internal)?;
+        let mut file = snapshots::receive(&self.snapshots, transfer_of(&target)).await.map_err(internal)?;
         loop {
             let message = std::mem::take(&mut chunk.message);
             file = file.write(chunk.offset, chunk.data, chunk.checksum).await.map_err(internal)?;
@@ -287,18 +287,17 @@ fn transfer_of(target: &SnapshotTarget) -> Transfer {
 
 /// `DATA_LOSS`: what came is not what was sent, resume; `INTERNAL`: this disk.
 fn internal(error: SnapshotError) -> Status {
+    use outrigger_member::snapshots::SnapshotError as FileError;
     use outrigger_storage::snapshot_store::SnapshotError as Store;
     let text = super::dial::chain(&error);
     match error {
-        SnapshotError::Store(
+        SnapshotError::File(FileError::Store(
             Store::OutOfOrder { .. }
             | Store::BadPiece { .. }
             | Store::Incomplete { .. }
             | Store::Damaged { .. },
-        ) => Status::data_loss(text),
-        SnapshotError::Store(_)
-        | SnapshotError::Header(_)
-        | SnapshotError::Restore(_)
+        )) => Status::data_loss(text),
+        SnapshotError::File(FileError::Store(_) | FileError::Header(_) | FileError::Restore(_))
         | SnapshotError::Stopping(_) => Status::internal(text),
     }
 }

@@ -387,9 +387,9 @@ async fn a_snapshot_is_durable_before_its_message_reaches_the_node() {
     let receiving = crate::snapshots::tests::in_dir(to.path(), CLUSTER);
     let snapshot = written(&sending);
     // What an earlier stream left is not sent again.
-    let file = sending.open(snapshot.header.index, snapshot.header.term).await.unwrap();
+    let file = crate::snapshots::open(&sending, snapshot.header.index, snapshot.header.term).await.unwrap();
     let first = file.read(0, 300_000).await.unwrap();
-    let begun = receiving.receive(file.transfer()).await.unwrap();
+    let begun = crate::snapshots::receive(&receiving, file.transfer()).await.unwrap();
     let checksum = crc32c::crc32c(&first);
     assert_eq!(begun.write(0, first, checksum).await.unwrap().offset(), 300_000);
 
@@ -408,7 +408,7 @@ async fn a_snapshot_is_durable_before_its_message_reaches_the_node() {
     assert_eq!(header, snapshot.header);
     assert_eq!(receiver.until(peer_bytes).await, "announce");
     assert_eq!(sender.until(sent).await, Delivery::Delivered);
-    let there = receiving.open(header.index, header.term).await.unwrap();
+    let there = crate::snapshots::open(&receiving, header.index, header.term).await.unwrap();
     assert_eq!(there.transfer(), file.transfer());
 }
 

@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use self::counts::Counts;
 use super::facts::Facts;
 use super::founding::Founding;
+use super::register;
 use super::plan::{Decision, Step};
 use crate::crd::RaftClusterStatus;
 
@@ -43,7 +44,7 @@ pub fn status(facts: &Facts, decision: &Decision, context: Context<'_>) -> RaftC
             Founding::Latched(cluster) => Some(cluster.to_string()),
             Founding::None | Founding::Permitted(_) | Founding::Abandoning(_) => None,
         },
-        founding: facts.founding.to_status(),
+        founding: register::to_status(&facts.founding),
         phase: Some(phase::phase(facts, decision, &counts)),
         replicas: count(facts.pods.len()),
         ready_replicas: count(counts.well),

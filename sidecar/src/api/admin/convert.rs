@@ -8,7 +8,7 @@ use outrigger_core::types::{ClusterId, Index, MemberId};
 use outrigger_proto::v1;
 use tonic::{Code, Status};
 
-use crate::lifecycle_commands::LifecycleRefusal;
+use crate::lifecycle_commands::{FoundingRefusal, LifecycleRefusal};
 
 /// # Errors
 /// `InvalidArgument` for 0.
@@ -103,12 +103,12 @@ pub(super) fn join(request: v1::JoinRequest) -> Result<AdminRequest, Status> {
 /// A lifecycle's refusal with the code that says what to do.
 pub(super) fn lifecycle_status(refusal: &LifecycleRefusal) -> Status {
     let code = match refusal {
-        LifecycleRefusal::WrongMember { .. }
+        LifecycleRefusal::Founding(
+            FoundingRefusal::WrongMember { .. } | FoundingRefusal::Abandoned { .. },
+        )
         | LifecycleRefusal::AlreadyFounded { .. }
-        | LifecycleRefusal::Abandoned { .. }
-        | LifecycleRefusal::Formed { .. }
-        | LifecycleRefusal::WrongCluster { .. } => Code::FailedPrecondition,
-        LifecycleRefusal::InvalidFounding { .. } => Code::InvalidArgument,
+        | LifecycleRefusal::Formed { .. } => Code::FailedPrecondition,
+        LifecycleRefusal::Founding(FoundingRefusal::Invalid { .. }) => Code::InvalidArgument,
         LifecycleRefusal::NoNode { .. } | LifecycleRefusal::Busy => Code::Unavailable,
         LifecycleRefusal::Disk(cause) => {
             return Status::internal(format!("{refusal}: {cause}"));

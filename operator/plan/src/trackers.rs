@@ -5,18 +5,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::facts::{Answer, Facts, MemberPhase};
+use crate::ids::{Index, MemberId, Ordinal};
 
-use crate::cluster::facts::{Answer, Facts, MemberPhase};
-use crate::cluster::ids::{Index, MemberId, Ordinal};
-
-/// How long each pod has been unwell, by a monotonic clock.
+/// How long each pod has been unwell. Times are the caller's: durations since any one moment, on a monotonic clock.
 #[derive(Debug, Default)]
-pub struct Unwell(BTreeMap<Ordinal, Instant>);
+pub struct Unwell(BTreeMap<Ordinal, Duration>);
 
 impl Unwell {
     /// Notes how a pod is now, and says for how long it has not been well.
-    pub fn note(&mut self, pod: Ordinal, answer: &Answer) -> Duration {
+    pub fn note(&mut self, pod: Ordinal, answer: &Answer, now: Duration) -> Duration {
         let well = match answer {
             Answer::Report(report) => report.phase != MemberPhase::Faulted,
             Answer::Silent(_) => false,
@@ -25,18 +23,18 @@ impl Unwell {
             self.0.remove(&pod);
             return Duration::ZERO;
         }
-        self.0.entry(pod).or_insert_with(Instant::now).elapsed()
+        now.saturating_sub(*self.0.entry(pod).or_insert(now))
     }
 }
 
 /// Since when each member's log stands still at the leader.
 #[derive(Debug, Default)]
-pub struct Stuck(BTreeMap<MemberId, (Index, Instant)>);
+pub struct Stuck(BTreeMap<MemberId, (Index, Duration)>);
 
 impl Stuck {
     /// Notes how far the leader has matched each member, and writes into the facts for how long that did not change although
     /// entries are missing.
-    pub fn note(&mut self, facts: &mut Facts, now: Instant) {
+    pub fn note(&mut self, facts: &mut Facts, now: Duration) {
         let leader = facts.founding.cluster().and_then(|cluster| facts.leader_of(cluster));
         let lagging: BTreeMap<MemberId, Index> = leader
             .into_iter()
@@ -51,7 +49,7 @@ impl Stuck {
         for pod in facts.pods.values_mut() {
             if let Answer::Report(report) = &pod.answer {
                 let since = self.0.get(&report.member);
-                pod.stuck_for = since.map_or(Duration::ZERO, |(_, since)| now.duration_since(*since));
+                pod.stuck_for = since.map_or(Duration::ZERO, |(_, since)| now.saturating_sub(*since));
             }
         }
     }
@@ -60,12 +58,12 @@ impl Stuck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::plan::fixture::*;
+    use crate::decide::fixture::*;
 
     #[test]
     fn a_log_is_stuck_while_it_lacks_entries_and_nothing_new_is_matched() {
         let mut stuck = Stuck::default();
-        let mut now = Instant::now();
+        let mut now = Duration::ZERO;
         let mut seen = |matched: u64, lag: u64| {
             let mut facts = healthy(3);
             seen_by_the_leader(&mut facts, 2, |seen| (seen.matched, seen.lag) = (Index(matched), lag));

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::fixture::*;
 use super::*;
-use crate::cluster::facts::{MemberPhase, RaftRole, Repair, Report};
-use crate::cluster::founding::Permit;
-use crate::cluster::ids::{ConfigurationIndex, Index, MemberId, Ordinal, Term};
+use crate::facts::{MemberPhase, RaftRole, Repair, Report};
+use crate::founding::Permit;
+use crate::ids::{ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
 fn founding() -> Facts {
     facts(3, Founding::None, empty)

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::founding::Founding;
-use super::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
+use crate::founding::Founding;
+use crate::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
 /// Everything that a decision is made from.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ mod update;
 
 pub use step::{Decision, Step, Wait};
 
-use super::facts::Facts;
-use super::founding::Founding;
+use crate::facts::Facts;
+use crate::founding::Founding;
 
 /// Decides what to do next, or says what is waited for.
 #[must_use]
@@ -31,8 +31,8 @@ pub fn plan(facts: &Facts) -> Decision {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cluster::facts::{MemberPhase, Peer, Roster};
-use crate::cluster::founding::{Founding, Permit};
-use crate::cluster::ids::{ClusterId, ConfigurationIndex, MemberId, Ordinal};
+use crate::facts::{MemberPhase, Peer, Roster};
+use crate::founding::{Founding, Permit};
+use crate::ids::{ClusterId, ConfigurationIndex, MemberId, Ordinal};
 
 /// The outcome of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::fixture::*;
 use super::*;
-use crate::cluster::facts::{Answer, Configuration, MemberPhase, Peer, Pod, RaftRole, Repair, Report};
-use crate::cluster::ids::{ClusterId, ConfigurationIndex, Index, MemberId, Ordinal, Term};
+use crate::facts::{Answer, Configuration, MemberPhase, Peer, Pod, RaftRole, Repair, Report};
+use crate::ids::{ClusterId, ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
 const PODS: u8 = 5;
 

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::step::{Decision, Step, Wait};
-use crate::cluster::facts::{Facts, MemberPhase, Peer, Report, Roster, RosterRole};
-use crate::cluster::founding::{Founding, Permit};
-use crate::cluster::ids::{ClusterId, Ordinal, quorum};
+use crate::facts::{Facts, MemberPhase, Peer, Report, Roster, RosterRole};
+use crate::founding::{Founding, Permit};
+use crate::ids::{ClusterId, Ordinal, quorum};
 
 /// Nothing is recorded: adopt what members report, or permit the founding of a new cluster.
 pub(super) fn unrecorded(facts: &Facts) -> Decision {

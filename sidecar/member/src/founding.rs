@@ -19,26 +19,72 @@ use outrigger_storage::fs::FileSystem;
 use outrigger_storage::snapshot_store::SnapshotStore;
 use outrigger_storage::{Wal, WalOptions};
 
-use crate::lifecycle_commands::{Founding, LifecycleRefusal};
 use crate::snapshots::Snapshots;
 
-type Failure = Box<dyn Error + Send + Sync>;
+/// What the disk said.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// The word to found a cluster on an empty disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// Minted by the caller, never 0.
+    pub cluster: ClusterId,
+    /// Must be this disk's.
+    pub member: MemberId,
+    /// The initial roster, the founder included.
+    pub roster: Vec<RosterEntry>,
+    /// How the others are reached.
+    pub seeds: Vec<Route>,
+}
+
+/// Why a disk does not found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FoundingRefusal {
+    /// The founding names another disk.
+    #[error(
+        "this disk is member {disk:016x}, the request names {given:016x}: read the status again and found with the id that it tells",
+        disk = .disk.0, given = .given.0
+    )]
+    WrongMember {
+        /// This disk's id.
+        disk: MemberId,
+        /// The one named.
+        given: MemberId,
+    },
+    /// The disk abandoned that cluster and never comes back to it.
+    #[error("this disk abandoned cluster {cluster:016x}: mint a new cluster id", cluster = .cluster.0)]
+    Abandoned {
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// The roster or the seeds are not usable.
+    #[error("the founding is invalid: {reason}")]
+    Invalid {
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
 
 /// Where and whose the log is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ground<'a> {
-    pub(super) fs: &'a Arc<dyn FileSystem>,
-    pub(super) dir: &'a Path,
-    pub(super) cluster: ClusterId,
-    pub(super) member: MemberId,
-    pub(super) segment_size_bytes: u64,
+pub struct Ground<'a> {
+    /// The disk.
+    pub fs: &'a Arc<dyn FileSystem>,
+    /// The data directory.
+    pub dir: &'a Path,
+    /// The cluster that the log is to be of.
+    pub cluster: ClusterId,
+    /// The disk's member.
+    pub member: MemberId,
+    /// Of the log's segments.
+    pub segment_size_bytes: u64,
 }
 
 /// The snapshot at index 1 that holds the founder's own configuration, and the log that stands on it.
 ///
 /// # Errors
 /// The disk's.
-pub(super) fn found(
+pub fn found(
     ground: Ground<'_>,
     founder: &Route,
     roster: &[RosterEntry],
@@ -66,7 +112,7 @@ pub(super) fn found(
 ///
 /// # Errors
 /// The disk's.
-pub(super) fn join(ground: Ground<'_>, members: &[Route]) -> Result<(), Failure> {
+pub fn join(ground: Ground<'_>, members: &[Route]) -> Result<(), Failure> {
     begin(ground, Batch { seeds: Some(seeds_of(members)), ..Batch::default() })
 }
 
@@ -90,28 +136,24 @@ fn seeds_of(routes: &[Route]) -> Vec<Seed> {
 ///
 /// # Errors
 /// The refusal that says why not.
-pub(super) fn check(
-    founding: &Founding,
-    own: &Route,
-    abandoned: &[ClusterId],
-) -> Result<(), LifecycleRefusal> {
+pub fn check(founding: &Founding, own: &Route, abandoned: &[ClusterId]) -> Result<(), FoundingRefusal> {
     if founding.member != own.id {
-        return Err(LifecycleRefusal::WrongMember { disk: own.id, given: founding.member });
+        return Err(FoundingRefusal::WrongMember { disk: own.id, given: founding.member });
     }
     if abandoned.contains(&founding.cluster) {
-        return Err(LifecycleRefusal::Abandoned { cluster: founding.cluster });
+        return Err(FoundingRefusal::Abandoned { cluster: founding.cluster });
     }
     if founding.cluster == ClusterId(0) {
-        return Err(LifecycleRefusal::InvalidFounding { reason: "the cluster id is 0" });
+        return Err(FoundingRefusal::Invalid { reason: "the cluster id is 0" });
     }
     let mut names: Vec<&str> = founding.roster.iter().map(|entry| entry.name.as_str()).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair.first() == pair.last()) {
-        return Err(LifecycleRefusal::InvalidFounding { reason: "the roster has a name twice" });
+        return Err(FoundingRefusal::Invalid { reason: "the roster has a name twice" });
     }
     if !founding.roster.iter().any(|entry| entry.name == own.name && !entry.learner) {
         let reason = "the roster does not have the founder as a voter";
-        return Err(LifecycleRefusal::InvalidFounding { reason });
+        return Err(FoundingRefusal::Invalid { reason });
     }
     Ok(())
 }
@@ -148,6 +190,6 @@ mod tests {
             assert!(refusal.contains(text), "{refusal}");
         }
         let refusal = check(&good, &own(), &[ClusterId(9)]).unwrap_err();
-        assert!(matches!(refusal, LifecycleRefusal::Abandoned { .. }));
+        assert!(matches!(refusal, FoundingRefusal::Abandoned { .. }));
     }
 }

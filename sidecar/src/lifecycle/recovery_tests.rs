@@ -1,5 +1,7 @@
 //! Recovery over real files: what is read back, and what cannot be.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -9,8 +11,12 @@ use outrigger_core::types::{BatchNumber, ClusterId, MemberId, Term};
 use outrigger_storage::fs::RealFs;
 use outrigger_storage::segment::{file_name, wal_dir};
 
-use super::super::founding::{Ground, found};
-use super::*;
+use outrigger_member::founding::{Ground, found};
+use outrigger_member::recovery::{Recovered, RecoveryError, is_forming, recover};
+use outrigger_core::node::NodeConfig;
+use outrigger_core::types::Index;
+use outrigger_storage::fs::FileSystem;
+use outrigger_storage::{OpenError, Wal, WalOptions};
 use crate::faulty_fs::FaultyFs;
 
 const CLUSTER: ClusterId = ClusterId(0xC1);

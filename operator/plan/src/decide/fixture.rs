@@ -1,36 +1,37 @@
-//! Facts for the tests: a cluster named `orders` in some usual states, to be changed by each test.
+//! Facts for tests: a cluster named `orders` in some usual states, to be changed by each test.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a fixture of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::cluster::facts::{
+use crate::facts::{
     Answer, Configuration, Facts, MemberPhase, Peer, Pod, Progress, RaftRole, Repair, Report, Roster,
     RosterRole,
 };
-use crate::cluster::founding::{Founding, Permit};
-use crate::cluster::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
+use crate::founding::{Founding, Permit};
+use crate::ids::{ClusterId, ClusterName, ConfigurationIndex, Index, MemberId, Ordinal, Term};
 
-pub(crate) fn cluster(id: u64) -> ClusterId {
+pub fn cluster(id: u64) -> ClusterId {
     ClusterId::from_wire(id).unwrap()
 }
 
 /// The member that is on pod `ordinal`'s first disk.
-pub(crate) fn member(ordinal: u8) -> MemberId {
+pub fn member(ordinal: u8) -> MemberId {
     MemberId::from_wire(100 + u64::from(ordinal)).unwrap()
 }
 
-pub(crate) const A: u64 = 0xa;
-pub(crate) const B: u64 = 0xb;
+pub const A: u64 = 0xa;
+pub const B: u64 = 0xb;
 
-pub(crate) fn permit(size: u8) -> Permit {
+pub fn permit(size: u8) -> Permit {
     Permit { cluster: cluster(A), founder: "orders-0".to_owned(), founder_member: member(0), size }
 }
 
-pub(crate) fn roster(size: u8) -> Roster {
+pub fn roster(size: u8) -> Roster {
     (0..size).map(|ordinal| (format!("orders-{ordinal}"), RosterRole::Voter)).collect()
 }
 
-pub(crate) fn empty(ordinal: u8) -> Report {
+pub fn empty(ordinal: u8) -> Report {
     Report {
         phase: MemberPhase::Empty,
         cluster: None,
@@ -56,12 +57,12 @@ pub(crate) fn empty(ordinal: u8) -> Report {
 }
 
 /// What a leader says of a member that has everything.
-pub(crate) fn in_step() -> Progress {
+pub fn in_step() -> Progress {
     Progress { matched: Index(1_000), lag: 0, last_contact: Some(Duration::ZERO), active: true }
 }
 
 /// A member of A in a configuration of the first `size` pods, formed; pod 1 leads, or pod 0 where it is alone.
-pub(crate) fn serving(ordinal: u8, size: u8) -> Report {
+pub fn serving(ordinal: u8, size: u8) -> Report {
     let leads = ordinal == u8::from(size > 1);
     let peers = (0..size).map(|peer| Peer {
         id: member(peer),
@@ -86,7 +87,7 @@ pub(crate) fn serving(ordinal: u8, size: u8) -> Report {
     }
 }
 
-pub(crate) fn pod(report: Report) -> Pod {
+pub fn pod(report: Report) -> Pod {
     Pod {
         answer: Answer::Report(Box::new(report)),
         outdated: false,
@@ -96,7 +97,7 @@ pub(crate) fn pod(report: Report) -> Pod {
     }
 }
 
-pub(crate) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
+pub fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Facts {
     Facts {
         name: ClusterName("orders".to_owned()),
         replicas: size,
@@ -112,18 +113,18 @@ pub(crate) fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report)
 }
 
 /// A healthy cluster of `size` that the spec wants to have `size` voters.
-pub(crate) fn healthy(size: u8) -> Facts {
+pub fn healthy(size: u8) -> Facts {
     facts(size, Founding::Latched(cluster(A)), |ordinal| serving(ordinal, size))
 }
 
-pub(crate) fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
+pub fn edit(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Report)) {
     match &mut facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer {
         Answer::Report(report) => change(report),
         Answer::Silent(_) => panic!("orders-{ordinal} is silent"),
     }
 }
 
-pub(crate) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
+pub fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
     for pod in facts.pods.values_mut() {
         if let Answer::Report(report) = &mut pod.answer {
             change(report);
@@ -132,13 +133,13 @@ pub(crate) fn edit_all(facts: &mut Facts, change: impl Fn(&mut Report)) {
 }
 
 /// Changes what the leader, pod 1, says of a pod's member.
-pub(crate) fn seen_by_the_leader(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Progress)) {
+pub fn seen_by_the_leader(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&mut Progress)) {
     edit(facts, 1, |leader| {
         let peer = leader.peers.iter_mut().find(|peer| peer.id == member(ordinal)).unwrap();
         change(peer.progress.as_mut().unwrap());
     });
 }
 
-pub(crate) fn silence(facts: &mut Facts, ordinal: u8) {
+pub fn silence(facts: &mut Facts, ordinal: u8) {
     facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer = Answer::Silent("timed out".to_owned());
 }

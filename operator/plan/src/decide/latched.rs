@@ -2,9 +2,9 @@
 
 use super::step::{Decision, Step, Wait};
 use super::{found, repair, scale, update};
-use crate::cluster::facts::{Facts, MemberPhase, Report};
-use crate::cluster::ids::{ClusterId, Ordinal, quorum};
-use crate::cluster::standing::Standing;
+use crate::facts::{Facts, MemberPhase, Report};
+use crate::ids::{ClusterId, Ordinal, quorum};
+use crate::standing::Standing;
 
 /// The cluster exists; it is brought to what the spec says, one step a pass.
 pub(super) fn latched(facts: &Facts, cluster: ClusterId) -> Decision {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::latched::Live;
 use super::step::{Decision, Step, Wait};
-use crate::cluster::ids::{MemberId, Ordinal};
+use crate::ids::{MemberId, Ordinal};
 
 /// The roster is brought to the target set, whole, by compare-and-set.
 pub(super) fn roster(live: &Live<'_>) -> Option<Decision> {

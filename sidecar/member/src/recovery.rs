@@ -1,6 +1,6 @@
 //! From the disk to a node: log, snapshot, replay up to the persisted commit, then the node.
 //!
-//! May import: storage, core's replay and applier. Deliberately absent: threads; this blocks and runs on one of its own.
+//! May import: storage, core's replay and applier. Deliberately absent: threads; this blocks, and its caller gives it one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use outrigger_core::replay::{Replay, forms};
 use outrigger_core::types::Index;
 use outrigger_storage::fs::FileSystem;
 use outrigger_storage::snapshot_store::SnapshotStore;
-use outrigger_storage::{LogReader, OpenError, ReadError, Wal, WalOptions, Writer};
+use outrigger_storage::{LogReader, OpenError, OpenReport, Opened, ReadError, Wal, WalOptions, Writer};
 
 use crate::snapshots::{SnapshotError, Snapshots};
 
@@ -24,17 +24,27 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Why there is no node. All but the disk's own failures ([`RecoveryError::is_of_the_disk`]) mean: no vote, no serving,
 /// replace the volume.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecoveryError {
+pub enum RecoveryError {
+    /// The log does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Entries that the log has cannot be read back.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The snapshot that the log stands on is not whole.
     #[error(
         "the snapshot that the log stands on cannot be restored: replace this member with one on an empty disk"
     )]
     Snapshot(#[from] SnapshotError),
+    /// Entries that the log says it has are not in it.
     #[error("the log's entries {first}..{end} cannot be replayed: entry {first} is not there")]
-    Gap { first: Index, end: Index },
+    Gap {
+        /// The first one.
+        first: Index,
+        /// Behind the last one.
+        end: Index,
+    },
+    /// A committed entry does not decode or fit.
     #[error("the log cannot be replayed")]
     Replay(#[from] Fatal),
 }
@@ -42,7 +52,8 @@ pub(super) enum RecoveryError {
 impl RecoveryError {
     /// Whether a call to the disk failed, in whatever layer: then nothing is known of what it holds. Damage is what a
     /// disk gave without failing.
-    pub(super) fn is_of_the_disk(&self) -> bool {
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             if error.is::<std::io::Error>() {
@@ -56,34 +67,35 @@ impl RecoveryError {
 
 /// A member as it was when it stopped.
 #[derive(Debug)]
-pub(super) struct Recovered {
-    pub(super) node: Node,
-    pub(super) applier: Applier<KeySpace>,
-    pub(super) writer: Writer,
-    pub(super) reader: LogReader,
-    pub(super) store: SnapshotStore,
-    pub(super) seeds: Vec<Seed>,
+pub struct Recovered {
+    /// Ready to run.
+    pub node: Node,
+    /// The state up to the persisted commit.
+    pub applier: Applier<KeySpace>,
+    /// At the log's end.
+    pub writer: Writer,
+    /// Reads entries back.
+    pub reader: LogReader,
+    /// The snapshot files; all but the marked one are gone.
+    pub store: SnapshotStore,
+    /// Whom to dial before the log says more.
+    pub seeds: Vec<Seed>,
+    /// What was found on the way, for the log of the process.
+    pub report: OpenReport,
 }
 
 /// Rebuilds everything. Blocks.
 ///
 /// # Errors
 /// [`RecoveryError`].
-pub(super) fn recover(
+pub fn recover(
     fs: Arc<dyn FileSystem>,
     dir: &Path,
     options: WalOptions,
     config: NodeConfig,
 ) -> Result<Recovered, RecoveryError> {
     let cluster = options.cluster;
-    let opened = Wal::open(Arc::clone(&fs), dir, options)?;
-    for torn in &opened.report.torn {
-        tracing::warn!(
-            file = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, copy = %torn.copy.display(),
-            "the log's last frame does not validate and is left out; a copy is kept. A crash tears a frame that nobody was told \
-             of; a disk that lost what it had synced may take an acknowledged one"
-        );
-    }
+    let mut opened = Wal::open(Arc::clone(&fs), dir, options)?;
     let store = SnapshotStore::new(fs, dir, cluster);
     store.discard_unmarked(opened.recovered.snapshot.as_ref()).map_err(SnapshotError::from)?;
     let snapshots = Snapshots::new(store.clone());
@@ -96,7 +108,7 @@ pub(super) fn recover(
         None => Applier::empty(cluster, KeySpace::default()),
     };
     let seeds = opened.recovered.seeds.clone();
-    let mut replay = Replay::new(config, opened.recovered, header)?;
+    let mut replay = Replay::new(config, std::mem::take(&mut opened.recovered), header)?;
     loop {
         let wanted = replay.wanted();
         if wanted.start >= wanted.end {
@@ -123,7 +135,8 @@ pub(super) fn recover(
         tail.extend(entries);
     }
     let node = replay.into_node(tail)?;
-    Ok(Recovered { node, applier, writer: opened.writer, reader: opened.reader, store, seeds })
+    let Opened { writer, reader, report, .. } = opened;
+    Ok(Recovered { node, applier, writer, reader, store, seeds, report })
 }
 
 /// Whether the log (or the snapshot that it stands on) has the entry that forms the cluster, applied or not. The log must
@@ -131,7 +144,7 @@ pub(super) fn recover(
 ///
 /// # Errors
 /// [`RecoveryError`]: nobody knows what is in the log.
-pub(super) fn is_forming(
+pub fn is_forming(
     fs: Arc<dyn FileSystem>,
     dir: &Path,
     options: WalOptions,
@@ -155,6 +168,3 @@ pub(super) fn is_forming(
     }
     Ok(false)
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::facts::{Answer, Facts, MemberPhase, Report};
-use super::ids::Ordinal;
+use crate::facts::{Answer, Facts, MemberPhase, Report};
+use crate::ids::Ordinal;
 
 /// Entries that a member may be behind and still count as caught up.
 pub const CAUGHT_UP_ENTRIES: u64 = 64;
@@ -92,8 +92,8 @@ fn followed(leader: &Report, follower: &Report, stuck_for: Duration) -> Option<S
 
 #[cfg(test)]
 mod tests {
-    use super::super::ids::Index;
-    use super::super::plan::fixture::*;
+    use crate::ids::Index;
+    use crate::decide::fixture::*;
     use super::*;
 
     type Change = fn(&mut Facts);

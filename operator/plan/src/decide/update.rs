@@ -2,8 +2,8 @@
 
 use super::latched::Live;
 use super::step::{Decision, Step, Wait};
-use crate::cluster::facts::{Facts, Report};
-use crate::cluster::ids::Ordinal;
+use crate::facts::{Facts, Report};
+use crate::ids::Ordinal;
 
 /// A pod that is silent and outdated may be silent because of its configuration: without this, a configuration that kills
 /// every member could never be taken back.

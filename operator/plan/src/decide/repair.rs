@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 
 use super::latched::Live;
 use super::step::{Decision, Step, Wait};
-use crate::cluster::facts::{Answer, MemberPhase, Repair};
-use crate::cluster::ids::{Ordinal, quorum};
+use crate::facts::{Answer, MemberPhase, Repair};
+use crate::ids::{Ordinal, quorum};
 
 pub(super) fn repair(live: &Live<'_>) -> Option<Decision> {
     let wanted = live.facts.target_roster();

@@ -1,0 +1,110 @@
+//! Snapshots of a member's state as files: written from a view, restored at start and at install.
+//!
+//! May import: storage's snapshot store, core's applier. Deliberately absent: when to take one (the node says), which
+//! one counts (the log's mark says), and how one travels.
+
+use bytes::Bytes;
+use outrigger_core::applier::Applier;
+use outrigger_core::snapshot::{HeaderError, SnapshotHeader};
+use outrigger_core::state_machine::{RestoreError, StateMachine};
+use outrigger_storage::snapshot_store::{
+    SnapshotError as StoreError, SnapshotId, SnapshotStore, SnapshotWriter,
+};
+
+/// Why a snapshot could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its header.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// Its chunks.
+    #[error("the snapshot cannot be restored")]
+    Restore(#[from] RestoreError),
+}
+
+/// The snapshots of one data directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshots(SnapshotStore);
+
+/// The file name's part of a header.
+#[must_use]
+pub fn id_of(header: &SnapshotHeader) -> SnapshotId {
+    SnapshotId { index: header.index, term: header.term }
+}
+
+impl Snapshots {
+    /// Over a store.
+    #[must_use]
+    pub fn new(store: SnapshotStore) -> Self {
+        Self(store)
+    }
+
+    /// Writes a snapshot and makes it durable; gives the file's length. Blocks. It counts once the log has its mark. On
+    /// a full disk it goes into the space that is reserved for it; what `chunks` gives is then asked for twice.
+    ///
+    /// # Errors
+    /// When the disk fails, or is full and the reserve is too small or gone.
+    pub fn write<C: Iterator<Item = Bytes>>(
+        &self,
+        header: &SnapshotHeader,
+        chunks: impl Fn() -> C,
+    ) -> Result<u64, SnapshotError> {
+        let (id, encoded) = (id_of(header), header.encode());
+        let fill = |begun: Result<SnapshotWriter, StoreError>| -> Result<u64, StoreError> {
+            let mut file = begun?;
+            for chunk in chunks() {
+                file.chunk(&chunk)?;
+            }
+            Ok(file.finish()?.len)
+        };
+        let written = match fill(self.0.begin(id, &encoded)) {
+            Err(error) if error.is_no_space() => {
+                self.0.discard_unfinished(id)?;
+                match fill(self.0.begin_in_reserve(id, &encoded)) {
+                    Err(StoreError::NotFound { .. }) => Err(error),
+                    other => other,
+                }
+            }
+            other => other,
+        };
+        if written.is_err() {
+            // A disk that refuses this as well is told of by the error itself.
+            drop(self.0.discard_unfinished(id));
+        }
+        Ok(written?)
+    }
+
+    /// The header of a finished snapshot. Blocks.
+    ///
+    /// # Errors
+    /// When it is not there or damaged.
+    pub fn header(&self, id: SnapshotId) -> Result<SnapshotHeader, SnapshotError> {
+        Ok(SnapshotHeader::decode(self.0.open(id)?.header())?)
+    }
+
+    /// The state that a finished snapshot holds. Blocks.
+    ///
+    /// # Errors
+    /// When it is not there or damaged.
+    pub fn restore<S: StateMachine>(&self, header: &SnapshotHeader) -> Result<Applier<S>, SnapshotError> {
+        let file = self.0.open(id_of(header))?;
+        let mut chunks = file
+            .chunks()
+            .map(|chunk| chunk.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>));
+        let applier = Applier::restore(header, &mut chunks)?;
+        // The last item tells whether the whole file validates; a state machine may stop before it.
+        for rest in chunks {
+            rest.map_err(|source| RestoreError::Source { chunk: usize::MAX, source })?;
+        }
+        Ok(applier)
+    }
+
+    /// The files.
+    #[must_use]
+    pub const fn store(&self) -> &SnapshotStore {
+        &self.0
+    }
+}
