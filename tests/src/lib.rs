@@ -11,8 +11,6 @@ pub mod etcd_cluster;
 pub mod etcd_wire;
 pub mod fake_peer;
 pub mod histogram;
-pub mod history;
-pub mod linearizability;
 pub mod load;
 pub mod local_runner;
 pub mod loopback;
@@ -23,3 +21,5 @@ pub mod verdict;
 pub mod wait;
 pub mod wal_damage;
 pub mod workload;
+
+pub use outrigger_sim::{history, linearizability};

@@ -238,6 +238,8 @@ impl LogView {
             return;
         }
         fetches.last_id += 1;
+        // What is in memory may be nowhere else yet, and a reader that is asked for what the disk does not have fails.
+        let range = range.start..range.end.min(self.window_first());
         let max_bytes = usize::try_from(max_bytes).unwrap_or(FETCH_BYTES).min(FETCH_BYTES);
         let fetch = Fetch { id: FetchId(fetches.last_id), range, max_bytes };
         fetches.unsent.push(fetch.clone());
@@ -405,6 +407,15 @@ mod tests {
         assert_eq!(log.fetched(fetch.id, big[..3].to_vec()).len(), 1);
         assert_eq!(log.entries(2, 5, None, GetEntriesContext::empty(true)).unwrap().len(), 3);
         log.forget_fetched();
+    }
+
+    #[test]
+    fn entries_that_are_in_memory_are_not_asked_of_the_disk_which_may_not_have_them_yet() {
+        let runs = vec![(Index(2), Term(1))];
+        let mut log = LogView::new((Index(1), Term(1)), runs, vec![entry(7, 1, 1)], Index(7), <_>::default());
+        log.append(&[entry(8, 1, 1)]);
+        assert!(log.entries(3, 9, None, GetEntriesContext::empty(true)).is_err());
+        assert_eq!(log.take_fetches().pop().unwrap().range, Index(3)..Index(7));
     }
 
     #[test]

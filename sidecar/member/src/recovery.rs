@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use outrigger_core::applier::{Applier, ApplyTask};
 use outrigger_core::error::Fatal;
-use outrigger_core::log::Seed;
+use outrigger_core::log::{Recovered as RecoveredLog, Seed};
 use outrigger_core::mvcc::KeySpace;
 use outrigger_core::node::{Node, NodeConfig};
 use outrigger_core::replay::{Replay, forms};
@@ -82,6 +82,8 @@ pub struct Recovered {
     pub seeds: Vec<Seed>,
     /// What was found on the way, for the log of the process.
     pub report: OpenReport,
+    /// What the log said.
+    pub log: RecoveredLog,
 }
 
 /// Rebuilds everything. Blocks.
@@ -107,7 +109,8 @@ pub fn recover(
         Some(header) => snapshots.restore(header)?,
         None => Applier::empty(cluster, KeySpace::default()),
     };
-    let seeds = opened.recovered.seeds.clone();
+    let log = opened.recovered.clone();
+    let seeds = log.seeds.clone();
     let mut replay = Replay::new(config, std::mem::take(&mut opened.recovered), header)?;
     loop {
         let wanted = replay.wanted();
@@ -136,7 +139,7 @@ pub fn recover(
     }
     let node = replay.into_node(tail)?;
     let Opened { writer, reader, report, .. } = opened;
-    Ok(Recovered { node, applier, writer, reader, store, seeds, report })
+    Ok(Recovered { node, applier, writer, reader, store, seeds, report, log })
 }
 
 /// Whether the log (or the snapshot that it stands on) has the entry that forms the cluster, applied or not. The log must

@@ -171,7 +171,7 @@ impl Lifecycle {
     }
 
     fn start(&self, cluster: ClusterId, own: Route, recovered: Recovered) -> Result<Running, LifecycleError> {
-        let Recovered { mut node, applier, writer, reader, store, seeds, report } = recovered;
+        let Recovered { mut node, applier, writer, reader, store, seeds, report, log: _ } = recovered;
         report.torn.iter().for_each(tell_of_a_tear);
         for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
             // Whom to dial before the log says more; whatever it says is newer.

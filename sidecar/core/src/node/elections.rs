@@ -25,6 +25,16 @@ const OFFERS_REST_TIMEOUTS: u64 = 30;
 /// Campaigns without the election timeout, in a row: a member that finds no majority then waits like any other.
 const MAX_TRIES: u32 = 16;
 
+/// Ticks from one election timeout to just below two. The finaliser of SplitMix64 (Steele, Lea, Flood: "Fast splittable
+/// pseudorandom number generators", 2014) spreads neighbouring terms.
+fn election_timeout(election_ticks: u64, seed: u64, term: u64) -> usize {
+    let mut mixed = seed.wrapping_add(term.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    (election_ticks + mixed % election_ticks.max(1)) as usize
+}
+
 impl Node {
     pub(super) fn tick(&mut self) {
         self.leadership.ticks += 1;
@@ -39,6 +49,7 @@ impl Node {
             return;
         }
         if self.is_leader() || (self.may_campaign() && !self.leadership.draining) {
+            self.fix_election_timeout();
             self.raw.tick();
         } else {
             // The lease still runs out, so that this member votes for others; it only never asks for votes itself.
@@ -61,6 +72,16 @@ impl Node {
             self.report();
         }
         self.announce();
+    }
+
+    /// raft-rs draws its timeout from the thread's randomness, of which core has none: this boot's nonce, drawn outside, and
+    /// the term give one that differs between members, and the same in every replay.
+    fn fix_election_timeout(&mut self) {
+        let (nonce, id, term) = (self.config.nonce, self.config.own.id.0, self.raw.raft.term);
+        let timeout = election_timeout(u64::from(self.config.election_ticks), nonce ^ id, term);
+        if self.raw.raft.randomized_election_timeout() != timeout {
+            self.raw.raft.set_randomized_election_timeout(timeout);
+        }
     }
 
     /// While the sole voter has unpersisted entries it must not campaign: raft-rs makes it leader at once and panics.
@@ -329,5 +350,21 @@ impl Node {
         let verdicts = self.reads.leader_changed(false);
         self.tell_readers(verdicts);
         self.admin_stopped();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::election_timeout;
+
+    #[test]
+    fn election_timeouts_lie_between_one_and_two_and_spread_over_terms_and_members() {
+        let drawn: Vec<usize> = (0..1_000).map(|term| election_timeout(10, 7, term)).collect();
+        assert!(drawn.iter().all(|timeout| (10..20).contains(timeout)));
+        for timeout in 10..20 {
+            let share = drawn.iter().filter(|drawn| **drawn == timeout).count();
+            assert!((50..200).contains(&share), "{timeout} was drawn {share} times of 1000");
+        }
+        assert!((0..20).any(|term| election_timeout(10, 7, term) != election_timeout(10, 8, term)));
     }
 }

@@ -5,8 +5,9 @@
 use raft::StateRole;
 
 use super::Node;
+use crate::log::ConfState;
 use crate::status::{Glance, MemberStatus, NodeStatus, ProgressStatus, Role};
-use crate::types::{Index, MemberId};
+use crate::types::{Index, MemberId, Term};
 
 impl Node {
     /// The facts whose change is worth a new status between two ticks; O(1).
@@ -29,7 +30,6 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         let raft = &self.raw.raft;
         let log = &raft.raft_log;
-        let now = self.leadership.ticks;
         NodeStatus {
             cluster: self.config.cluster,
             member: self.config.own.id,
@@ -49,7 +49,7 @@ impl Node {
             roster: self.membership.roster_entries(),
             tombstones: self.membership.tombstones.iter().copied().collect(),
             metadata: self.membership.metadata.clone(),
-            leaderless_ticks: self.leadership.leaderless_since.map_or(0, |since| now - since),
+            leaderless_ticks: self.leaderless_ticks(),
             campaigns: self.leadership.campaigns,
             leader_changes: self.leadership.changes,
             refused_messages: self.refused_messages,
@@ -60,6 +60,32 @@ impl Node {
             shortage: self.limits.shortage,
             removed: self.removed,
         }
+    }
+
+    /// First index of the log, the snapshot's, published, known to be committed, last: in this order, and O(1).
+    #[must_use]
+    pub fn indexes(&self) -> (Index, Index, Index, Index, Index) {
+        let (log, store) = (&self.raw.raft.raft_log, self.raw.store());
+        let snapshot = store.snapshot_header().map_or(Index(0), |header| header.index);
+        (store.first(), snapshot, self.applying.applied, Index(log.committed), Index(log.last_index()))
+    }
+
+    /// The configuration, as it is applied.
+    #[must_use]
+    pub fn conf_state(&self) -> &ConfState {
+        &self.conf_state
+    }
+
+    /// Ticks since a leader was last known; 0 while there is one.
+    #[must_use]
+    pub fn leaderless_ticks(&self) -> u64 {
+        self.leadership.leaderless_since.map_or(0, |since| self.leadership.ticks - since)
+    }
+
+    /// The term of an entry of this member's log, or of the entry that its snapshot ends with; `None` for any other index.
+    #[must_use]
+    pub fn log_term(&self, index: Index) -> Option<Term> {
+        self.raw.raft.raft_log.term(index.0).ok().filter(|term| *term > 0).map(Term)
     }
 
     fn role(&self) -> Role {

@@ -1,0 +1,331 @@
+//! Files and directories with a present and a durable content.
+//!
+//! What was written since the last sync is kept as ranges, so that a sync costs what was written and not what the file holds.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Component, Path};
+
+use outrigger_storage::fs::DirEntry;
+
+use super::SECTOR_BYTES;
+
+/// A file or directory by number; 0 is the root.
+pub(super) type Number = usize;
+
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    /// Written since the last sync, in order of writing.
+    dirty: Vec<Range<usize>>,
+}
+
+#[derive(Debug)]
+enum Inode {
+    File(Content),
+    Dir { now: BTreeMap<String, Number>, durable: BTreeMap<String, Number> },
+    /// Nobody can reach it any more.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Inodes {
+    all: Vec<Inode>,
+    used_bytes: u64,
+}
+
+impl Default for Inodes {
+    fn default() -> Self {
+        let root = Inode::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
+        Self { all: vec![root], used_bytes: 0 }
+    }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn names(path: &Path) -> impl Iterator<Item = &str> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => None,
+    })
+}
+
+impl Content {
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+        let rest = self.now.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        count
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.now.len()
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], offset: usize) {
+        let end = offset + bytes.len();
+        self.resize(self.now.len().max(end));
+        if let Some(place) = self.now.get_mut(offset..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.dirty.push(offset..end);
+    }
+
+    /// A shorter file is durable as such with the next sync; what lies behind reads as nothing meanwhile.
+    pub(super) fn resize(&mut self, len: usize) {
+        let before = self.now.len();
+        self.now.resize(len, 0);
+        if before != len {
+            self.dirty.push(before.min(len)..before.max(len));
+        }
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.durable.resize(self.now.len(), 0);
+        for range in self.dirty.drain(..) {
+            let end = range.end.min(self.now.len());
+            if let (Some(to), Some(from)) =
+                (self.durable.get_mut(range.start..end), self.now.get(range.start..end))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
+    /// The sync failed: the pages count as clean and are nowhere.
+    pub(super) fn forget_dirty(&mut self) {
+        self.dirty.clear();
+    }
+
+    /// What is still dirty is written out; what is clean is read from the disk from now on.
+    pub(super) fn settle(&mut self) {
+        self.sync();
+        self.now.clone_from(&self.durable);
+    }
+
+    fn lose_power(&mut self, keeps: &mut impl FnMut() -> bool) -> u64 {
+        let mut lost = 0;
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut sectors: Vec<usize> =
+            dirty.into_iter().flat_map(|range| range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES)).collect();
+        sectors.sort_unstable();
+        sectors.dedup();
+        for sector in sectors {
+            let start = sector * SECTOR_BYTES;
+            let end = (start + SECTOR_BYTES).min(self.now.len());
+            let Some(written) = self.now.get(start..end).filter(|written| !written.is_empty()) else { continue };
+            if self.durable.get(start..end) == Some(written) {
+                continue;
+            }
+            if keeps() {
+                let written = written.to_vec();
+                self.durable.resize(self.durable.len().max(end), 0);
+                if let Some(place) = self.durable.get_mut(start..end) {
+                    place.copy_from_slice(&written);
+                }
+            } else {
+                lost += 1;
+            }
+        }
+        self.now.clone_from(&self.durable);
+        lost
+    }
+}
+
+impl Inodes {
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    pub(super) fn find(&self, path: &Path) -> io::Result<Number> {
+        names(path).try_fold(0, |at, name| match self.all.get(at) {
+            Some(Inode::Dir { now, .. }) => now.get(name).copied().ok_or_else(not_found),
+            Some(Inode::File(_) | Inode::Gone) | None => Err(not_found()),
+        })
+    }
+
+    pub(super) fn find_file(&self, path: &Path) -> io::Result<Number> {
+        let at = self.find(path)?;
+        match self.all.get(at) {
+            Some(Inode::File(_)) => Ok(at),
+            Some(Inode::Dir { .. } | Inode::Gone) | None => Err(not_found()),
+        }
+    }
+
+    fn entries(&mut self, dir: &Path) -> io::Result<&mut BTreeMap<String, Number>> {
+        let at = self.find(dir)?;
+        match self.all.get_mut(at) {
+            Some(Inode::Dir { now, .. }) => Ok(now),
+            Some(Inode::File(_) | Inode::Gone) | None => Err(not_found()),
+        }
+    }
+
+    fn place<'a>(&mut self, path: &'a Path) -> io::Result<(&mut BTreeMap<String, Number>, &'a str)> {
+        let name = names(path).last().ok_or_else(not_found)?;
+        let parent = path.parent().ok_or_else(not_found)?;
+        Ok((self.entries(parent)?, name))
+    }
+
+    fn add(&mut self, path: &Path, inode: Inode) -> io::Result<Number> {
+        let number = self.all.len();
+        let (entries, name) = self.place(path)?;
+        entries.insert(name.to_owned(), number);
+        self.all.push(inode);
+        Ok(number)
+    }
+
+    pub(super) fn create(&mut self, path: &Path) -> io::Result<Number> {
+        match self.find(path) {
+            Ok(number) => {
+                self.resize(number, 0)?;
+                Ok(number)
+            }
+            Err(_) => self.add(path, Inode::File(Content::default())),
+        }
+    }
+
+    pub(super) fn create_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let mut path = std::path::PathBuf::from("/");
+        for name in names(dir) {
+            path.push(name);
+            if self.find(&path).is_err() {
+                self.add(&path, Inode::Dir { now: BTreeMap::new(), durable: BTreeMap::new() })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn list(&mut self, dir: &Path) -> Vec<DirEntry> {
+        let Ok(entries) = self.entries(dir).map(|entries| entries.clone()) else { return Vec::new() };
+        let is_dir = |at: Number| matches!(self.all.get(at), Some(Inode::Dir { .. }));
+        entries.into_iter().map(|(name, at)| DirEntry { name, is_dir: is_dir(at) }).collect()
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (entries, name) = self.place(from)?;
+        let at = entries.remove(name).ok_or_else(not_found)?;
+        let (entries, name) = self.place(to)?;
+        if let Some(replaced) = entries.insert(name.to_owned(), at) {
+            self.release(replaced);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let at = self.find(path)?;
+        if matches!(self.all.get(at), Some(Inode::Dir { now, .. }) if !now.is_empty()) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        let (entries, name) = self.place(path)?;
+        entries.remove(name).ok_or_else(not_found)?;
+        self.release(at);
+        Ok(())
+    }
+
+    /// Its space is free. Its content stays for whoever has it open, and for a crash that brings its name back.
+    fn release(&mut self, at: Number) {
+        if let Some(Inode::File(content)) = self.all.get(at) {
+            self.used_bytes = self.used_bytes.saturating_sub(content.now.len() as u64);
+        }
+    }
+
+    pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let at = self.find(dir)?;
+        match self.all.get_mut(at) {
+            Some(Inode::Dir { now, durable }) => {
+                durable.clone_from(now);
+                Ok(())
+            }
+            Some(Inode::File(_) | Inode::Gone) | None => Err(not_found()),
+        }
+    }
+
+    pub(super) fn file(&mut self, at: Number) -> io::Result<&mut Content> {
+        match self.all.get_mut(at) {
+            Some(Inode::File(content)) => Ok(content),
+            Some(Inode::Dir { .. } | Inode::Gone) | None => Err(not_found()),
+        }
+    }
+
+    /// How many bytes more the file takes if it becomes so long.
+    pub(super) fn growth(&mut self, at: Number, len: usize) -> u64 {
+        self.file(at).map_or(0, |content| len.saturating_sub(content.len()) as u64)
+    }
+
+    pub(super) fn write(&mut self, at: Number, bytes: &[u8], offset: usize) -> io::Result<()> {
+        self.used_bytes += self.growth(at, offset + bytes.len());
+        self.file(at)?.write(bytes, offset);
+        Ok(())
+    }
+
+    pub(super) fn resize(&mut self, at: Number, len: usize) -> io::Result<()> {
+        let before = self.file(at)?.len();
+        self.used_bytes = (self.used_bytes + len as u64).saturating_sub(before as u64);
+        self.file(at)?.resize(len);
+        Ok(())
+    }
+
+    /// Names and contents go back to what is durable, but for the sectors that `keeps`; returns how many were lost.
+    pub(super) fn lose_power(&mut self, mut keeps: impl FnMut() -> bool) -> u64 {
+        let mut lost = 0;
+        for inode in &mut self.all {
+            match inode {
+                Inode::Dir { now, durable } => now.clone_from(durable),
+                Inode::File(content) => lost += content.lose_power(&mut keeps),
+                Inode::Gone => {}
+            }
+        }
+        self.sweep();
+        lost
+    }
+
+    /// Frees what no name leads to any more. After a crash only: before it, a name may come back.
+    fn sweep(&mut self) {
+        let mut reached = vec![false; self.all.len()];
+        let mut open = vec![0];
+        let mut used = 0;
+        while let Some(at) = open.pop() {
+            if let Some(seen) = reached.get_mut(at) {
+                *seen = true;
+            }
+            match self.all.get(at) {
+                Some(Inode::Dir { now, .. }) => open.extend(now.values().copied()),
+                Some(Inode::File(content)) => used += content.now.len() as u64,
+                Some(Inode::Gone) | None => {}
+            }
+        }
+        for (inode, reached) in self.all.iter_mut().zip(reached) {
+            if !reached {
+                *inode = Inode::Gone;
+            }
+        }
+        self.used_bytes = used;
+    }
+
+    pub(super) fn rot(&mut self, path: &Path, offset: u64, bit: u8) -> bool {
+        let Ok(content) = self.find_file(path).and_then(|at| self.file(at)) else { return false };
+        let flip = |bytes: &mut Vec<u8>| match bytes.get_mut(offset as usize) {
+            Some(byte) => {
+                *byte ^= 1 << (bit % 8);
+                true
+            }
+            None => false,
+        };
+        let rotten = flip(&mut content.durable);
+        content.now.clone_from(&content.durable);
+        rotten
+    }
+
+    pub(super) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        match self.all.get(self.find_file(path).ok()?) {
+            Some(Inode::File(content)) => Some(content.now.clone()),
+            Some(Inode::Dir { .. } | Inode::Gone) | None => None,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Many runs on some threads, and what they add up to.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::coverage::Coverage;
+use crate::generate::{self, Shape};
+use crate::schedule::Schedule;
+use crate::world::{Outcome, Time, Violation, World};
+
+/// One run. A panic in it is a violation like any other.
+#[must_use]
+pub fn run(schedule: &Schedule, log: bool) -> Outcome {
+    let world = World::new(schedule.clone(), log);
+    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "of an unknown kind".to_owned());
+            Outcome {
+                schedule: schedule.clone(),
+                violation: Some(Violation { rule: "nothing panics".to_owned(), what, at: 0 }),
+                simulated: 0,
+                events: 0,
+                operations: 0,
+                coverage: Coverage::default(),
+                digest: 0,
+                log: None,
+            }
+        }
+    }
+}
+
+/// What many runs added up to.
+#[derive(Debug, Default)]
+pub struct Total {
+    /// Seeds run to their end.
+    pub seeds: u64,
+    /// Simulated time, of all together.
+    pub simulated: Time,
+    /// Events.
+    pub events: u64,
+    /// Operations of clients, all judged.
+    pub operations: u64,
+    /// What was met.
+    pub coverage: Coverage,
+    /// Runs that broke something, in order of their seeds.
+    pub failures: Vec<Outcome>,
+    /// Real time.
+    pub took: Duration,
+}
+
+/// Which seeds, and when to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The first seed.
+    pub first: u64,
+    /// How many at the most.
+    pub count: u64,
+    /// No further one is begun after this.
+    pub budget: Duration,
+    /// Threads.
+    pub threads: usize,
+    /// Stop at the first failure.
+    pub stop_at_failure: bool,
+}
+
+/// Runs the seeds.
+#[must_use]
+pub fn run_seeds(plan: Plan, shape: Shape, mutant: Option<&str>) -> Total {
+    let begun = Instant::now();
+    let (next, stop) = (AtomicU64::new(plan.first), AtomicBool::new(false));
+    let total = Mutex::new(Total::default());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) && begun.elapsed() < plan.budget {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= plan.first.saturating_add(plan.count) {
+                return;
+            }
+            let mutant = mutant.map(str::to_owned);
+            let outcome = run(&Schedule { mutant, ..generate::schedule(seed, shape) }, false);
+            let failed = outcome.violation.is_some();
+            total.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
+            if failed && plan.stop_at_failure {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..plan.threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    total.failures.sort_by_key(|outcome| outcome.schedule.seed);
+    total.took = begun.elapsed();
+    total
+}
+
+impl Total {
+    fn add(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.simulated += outcome.simulated;
+        self.events += outcome.events;
+        self.operations += outcome.operations as u64;
+        self.coverage.merge(&outcome.coverage);
+        if outcome.violation.is_some() {
+            self.failures.push(outcome);
+        }
+    }
+
+    /// Simulated hours.
+    #[must_use]
+    pub fn hours(&self) -> f64 {
+        self.simulated as f64 / 3_600e6
+    }
+}

@@ -1,0 +1,96 @@
+//! Makes a failing schedule small: fewer faults, fewer clients, fewer members, shorter, as long as it fails.
+//!
+//! Delta debugging (Zeller, Hildebrandt: "Simplifying and isolating failure-inducing input", 2002) over the list of faults,
+//! then the sizes. Any failure counts: a run without some fault goes another way, and another rule may break first.
+
+use crate::runs::run;
+use crate::schedule::Schedule;
+
+/// What shrinking came to.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The smallest schedule found that fails.
+    pub schedule: Schedule,
+    /// Runs that it took.
+    pub runs: usize,
+}
+
+/// Shrinks within so many runs.
+#[must_use]
+pub fn shrink(failing: &Schedule, max_runs: usize) -> Shrunk {
+    let mut shrinking = Shrinking { best: failing.clone(), left: max_runs };
+    shrinking.cut_end();
+    shrinking.drop_faults();
+    shrinking.smaller();
+    shrinking.drop_faults();
+    Shrunk { runs: max_runs - shrinking.left, schedule: shrinking.best }
+}
+
+struct Shrinking {
+    best: Schedule,
+    left: usize,
+}
+
+impl Shrinking {
+    /// Takes it over if it fails.
+    fn try_it(&mut self, schedule: Schedule) -> bool {
+        if self.left == 0 || schedule == self.best {
+            return false;
+        }
+        self.left -= 1;
+        let fails = run(&schedule, false).violation.is_some();
+        if fails {
+            self.best = schedule;
+        }
+        fails
+    }
+
+    /// Nothing after the failure matters.
+    fn cut_end(&mut self) {
+        let Some(violation) = run(&self.best, false).violation else { return };
+        let seconds = u32::try_from(violation.at / crate::world::SECOND + 1).unwrap_or(u32::MAX);
+        if seconds < self.best.seconds {
+            let mut shorter = Schedule { seconds, ..self.best.clone() };
+            shorter.faults.retain(|fault| fault.at_ms <= u64::from(seconds) * 1_000);
+            self.try_it(shorter);
+        }
+    }
+
+    fn drop_faults(&mut self) {
+        let mut chunk = self.best.faults.len().div_ceil(2);
+        while chunk > 0 && self.left > 0 {
+            let mut start = 0;
+            let mut dropped = false;
+            while start < self.best.faults.len() && self.left > 0 {
+                let mut without = self.best.clone();
+                let end = (start + chunk).min(without.faults.len());
+                without.faults.drain(start..end);
+                if self.try_it(without) {
+                    dropped = true;
+                } else {
+                    start += chunk;
+                }
+            }
+            if !dropped || chunk == 1 {
+                chunk /= 2;
+            }
+        }
+    }
+
+    fn smaller(&mut self) {
+        for clients in 1..self.best.clients {
+            if self.try_it(Schedule { clients, ..self.best.clone() }) {
+                break;
+            }
+        }
+        for replicas in [1, 3, 5] {
+            if replicas < self.best.replicas && self.try_it(Schedule { replicas, ..self.best.clone() }) {
+                break;
+            }
+        }
+        let mut seconds = self.best.seconds / 2;
+        while seconds > 0 && self.try_it(Schedule { seconds, ..self.best.clone() }) {
+            seconds /= 2;
+        }
+    }
+}

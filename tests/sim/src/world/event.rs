@@ -1,0 +1,111 @@
+//! What can happen in the world, and the order of what happens.
+
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+use outrigger_core::event::{AdminReply, Delivery};
+use outrigger_core::membership::Route;
+use outrigger_core::error::Refusal;
+use outrigger_core::snapshot::SnapshotHeader;
+use outrigger_core::types::{ClusterId, FetchId, Index, MemberId, Term};
+
+use super::Time;
+use super::operator::OperatorEvent;
+
+/// A process: a pod and which of its starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At {
+    pub(super) pod: u8,
+    pub(super) incarnation: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum Happening {
+    Fault(usize),
+    FaultEnds(usize),
+    Client(usize),
+    /// A client has waited long enough for the answer to a call.
+    ClientGivesUp(usize, u64),
+    /// A client's call reaches the member that it was sent to.
+    ClientCall(usize, u64),
+    Operator(OperatorEvent),
+    /// The pod's next process starts, if the pod is still the one that it was.
+    PodStarts(u8, u32),
+    Process(At, Input),
+}
+
+/// What happens to a process.
+#[derive(Debug)]
+pub(super) enum Input {
+    Tick,
+    /// A peer's message.
+    Message { from: MemberId, bytes: Bytes },
+    /// This process dials a peer.
+    Dial { peer: MemberId },
+    /// The stream to a peer is gone: its process ended, or has been silent for too long.
+    StreamBroke { peer: MemberId, other: At },
+    /// A peer has shaken hands with this process.
+    Met(Box<Route>),
+    LogDone,
+    ApplyDone,
+    SnapshotWritten,
+    TakeSnapshot,
+    Fetched { id: FetchId, from: Index, to: Index, max_bytes: usize },
+    SnapshotArrives(Box<Stream>),
+    /// What arrived of it is written.
+    SnapshotStored,
+    SnapshotSent { to: MemberId, delivery: Delivery },
+    CampaignDue { term: Term },
+    /// An empty disk asks who is there.
+    Round,
+    JoinAnswered { cluster: ClusterId, outcome: Result<AdminReply, Refusal> },
+    /// A full disk is asked again.
+    AskDisk,
+    Resumes,
+    /// Without a leader for long: asks DNS who is there.
+    Search,
+    /// The process was told to stop; it ends at the latest now.
+    GraceEnds,
+}
+
+/// A snapshot's stream from one process to another.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    pub(super) sender: At,
+    pub(super) from: MemberId,
+    pub(super) to: MemberId,
+    pub(super) header: SnapshotHeader,
+    pub(super) message: Bytes,
+    pub(super) file: Bytes,
+    pub(super) crc: u32,
+    /// Only so much of it arrives.
+    pub(super) breaks_at: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Scheduled {
+    pub(super) at: Time,
+    pub(super) sequence: u64,
+    pub(super) happening: Happening,
+}
+
+/// The heap gives the largest: the earliest, and of one moment the first.
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+    }
+}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+
+impl Eq for Scheduled {}

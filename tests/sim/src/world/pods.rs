@@ -1,0 +1,219 @@
+//! Pods, their volumes, and the kubelet that starts their processes again.
+
+use std::path::{Path, PathBuf};
+
+use outrigger_core::membership::Route;
+use outrigger_core::types::{ClusterId, MemberId};
+use outrigger_storage::identity::{DataDir, IdentityError};
+
+use super::event::{At, Happening, Input};
+use super::process::{Life, Process};
+use super::{MS, SECOND, TICK, Time, World};
+use crate::disk::SimDisk;
+use crate::observation::Observation;
+use crate::random::Random;
+
+/// A pod's place: its ordinal. The volume may outlive the pod.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) volume: Volume,
+    pub(super) process: Option<Box<Process>>,
+    /// Asked for by the set.
+    pub(super) wanted: bool,
+    /// Counts what makes a scheduled start void.
+    pub(super) life: u32,
+    /// Counts the addresses that it had.
+    pub(super) address: u32,
+    /// Runs another template than the set's.
+    pub(super) outdated: bool,
+    pub(super) paused_until: Time,
+    pub(super) slow_disk: (Time, Time),
+    pub(super) slow_applier: Time,
+    pub(super) drift: (Time, u64),
+}
+
+/// A volume: a disk, and the mark on its claim.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) disk: SimDisk,
+    pub(super) number: u64,
+    pub(super) marked: Option<ClusterId>,
+}
+
+/// Where the data directory is on every disk.
+pub(super) fn data_dir() -> PathBuf {
+    PathBuf::from("/data")
+}
+
+/// The pod's address, as DNS has it at present.
+pub(super) fn address(pod: u8, version: u32) -> String {
+    format!("orders-{pod}.v{version}:2380")
+}
+
+/// The pod's name.
+pub(super) fn name(pod: u8) -> String {
+    format!("orders-{pod}")
+}
+
+impl World {
+    pub(super) fn pod(&self, pod: u8) -> Option<&Pod> {
+        self.pods.get(usize::from(pod))
+    }
+
+    pub(super) fn pod_mut(&mut self, pod: u8) -> Option<&mut Pod> {
+        self.pods.get_mut(usize::from(pod))
+    }
+
+    pub(super) fn process(&self, pod: u8) -> Option<&Process> {
+        self.pod(pod)?.process.as_deref()
+    }
+
+    pub(super) fn is_live(&self, at: At) -> bool {
+        self.process(at.pod).is_some_and(|process| process.at == at)
+    }
+
+    /// Which pod answers at an address, if any does.
+    pub(super) fn resolve(&self, wanted: &str) -> Option<u8> {
+        (0_u8..).zip(&self.pods).find(|(pod, there)| there.wanted && address(*pod, there.address) == wanted).map(|(pod, _)| pod)
+    }
+
+    /// A new volume, empty.
+    pub(super) fn new_volume(&mut self) -> Volume {
+        self.known.disks += 1;
+        Volume { disk: SimDisk::default(), number: self.known.disks, marked: None }
+    }
+
+    /// The set asks for so many pods.
+    pub(super) fn set_pods(&mut self, count: u8) {
+        while self.pods.len() < usize::from(count) {
+            let volume = self.new_volume();
+            self.pods.push(Pod {
+                volume,
+                process: None,
+                wanted: false,
+                life: 0,
+                address: 0,
+                outdated: false,
+                paused_until: 0,
+                slow_disk: (0, 0),
+                slow_applier: 0,
+                drift: (0, 1_000),
+            });
+        }
+        let all: Vec<u8> = (0_u8..).zip(&self.pods).map(|(pod, _)| pod).collect();
+        for pod in all {
+            let wanted = pod < count;
+            let Some(there) = self.pod_mut(pod) else { continue };
+            if there.wanted == wanted {
+                continue;
+            }
+            there.wanted = wanted;
+            if wanted {
+                there.outdated = false;
+                self.start_pod_after(pod, 300 * MS, 3 * SECOND);
+            } else {
+                self.stop_pod(pod);
+            }
+        }
+    }
+
+    pub(super) fn start_pod_after(&mut self, pod: u8, low: Time, high: Time) {
+        let delay = self.chance.within(low, high);
+        let Some(there) = self.pod_mut(pod) else { return };
+        there.life += 1;
+        let life = there.life;
+        self.after(delay, Happening::PodStarts(pod, life));
+    }
+
+    pub(super) fn pod_starts(&mut self, pod: u8, life: u32) {
+        let is_due = self.pod(pod).is_some_and(|pod| pod.life == life && pod.wanted && pod.process.is_none());
+        if !is_due {
+            return;
+        }
+        self.known.incarnations += 1;
+        let at = At { pod, incarnation: self.known.incarnations };
+        let mut random = Random::new(self.schedule.seed, 0xb007 ^ u64::from(at.incarnation) << 16);
+        let (nonce, fresh) = (random.id(), MemberId(random.id()));
+        let Some(there) = self.pod(pod) else { return };
+        let (disk, number) = (there.volume.disk.clone(), there.volume.number);
+        self.tell(Some(at), || format!("starts on disk {number}"), number);
+        match DataDir::open(disk.shared(), &data_dir(), fresh) {
+            Ok(dir) => {
+                let member = dir.identity().member;
+                let mut process = Process::new(at, disk, dir, nonce, random);
+                let seen = Observation::Opened { member, disk: number };
+                self.observe(ClusterId(0), &seen);
+                process.life = Life::Opening;
+                let ending = self.live(&mut process);
+                self.after(self.tick_of(pod), Happening::Process(at, Input::Tick));
+                self.put_back(process, ending);
+            }
+            Err(IdentityError::Io(error)) => {
+                self.coverage.note("ended in opening the directory");
+                self.tell(Some(at), || format!("cannot open its directory: {error}"), 0);
+                self.crash_disk(pod);
+                self.start_pod_after(pod, 500 * MS, 2 * SECOND);
+            }
+            Err(error) => self.broken("a crash leaves a directory that opens", format!("orders-{pod}: {error}")),
+        }
+    }
+
+    /// A tick by this pod's clock.
+    pub(super) fn tick_of(&self, pod: u8) -> Time {
+        match self.pod(pod) {
+            Some(there) if there.drift.0 > self.now => TICK * 1_000 / there.drift.1.max(1),
+            Some(_) | None => TICK,
+        }
+    }
+
+    /// The pod goes, at once: what its process was doing is cut off.
+    pub(super) fn stop_pod(&mut self, pod: u8) {
+        self.end_process(pod, false);
+        if let Some(there) = self.pod_mut(pod) {
+            there.life += 1;
+        }
+    }
+
+    /// The volume is deleted with all that is on it, and the pod with it; both come back.
+    pub(super) fn replace_volume(&mut self, pod: u8) {
+        self.end_process(pod, false);
+        let volume = self.new_volume();
+        if let Some(there) = self.pod_mut(pod) {
+            there.volume = volume;
+        }
+        self.start_pod_after(pod, 500 * MS, 3 * SECOND);
+    }
+
+    /// How this process is known and reached.
+    pub(super) fn own_route(&self, dir: &mut DataDir, pod: u8) -> Result<Route, IdentityError> {
+        let (name, address) = (name(pod), address(pod, self.pod(pod).map_or(0, |pod| pod.address)));
+        let address_version = dir.set_address(&name, &address, 0)?;
+        let id = dir.identity().member;
+        Ok(Route { id, name, address, address_version, ..Route::default() })
+    }
+
+    /// After a process is gone: the disk as it finds it when it comes back.
+    pub(super) fn crash_disk(&mut self, pod: u8) {
+        let power = self.nemesis.loses_power(pod);
+        let Some(disk) = self.pod(pod).map(|pod| pod.volume.disk.clone()) else { return };
+        if power {
+            disk.lose_power(&mut self.chance);
+        } else {
+            disk.kill();
+        }
+    }
+}
+
+/// The data directory's path, for whoever has a disk.
+pub(super) fn wal_files(disk: &SimDisk) -> Vec<PathBuf> {
+    use outrigger_storage::fs::FileSystem as _;
+    let dir = outrigger_storage::segment::wal_dir(&data_dir());
+    let entries = disk.list(&dir).unwrap_or_default();
+    entries.into_iter().map(|entry| dir.join(entry.name)).filter(|path| is_segment(path)).collect()
+}
+
+fn is_segment(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| outrigger_storage::segment::parse_file_name(name).is_some())
+}
