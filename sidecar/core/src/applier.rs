@@ -152,6 +152,10 @@ impl<S: StateMachine> Applier<S> {
         if !self.membership.routes.contains_key(&id.member) {
             return None;
         }
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::AppliedTwice) {
+            return Some((id, self.state.apply(index, command)));
+        }
         if !self.windows.note(id) {
             return Some((id, Output::Duplicate));
         }
@@ -177,13 +181,17 @@ impl<S: StateMachine> Applier<S> {
     /// The header of a snapshot of the state as it stands; its chunks come from [`Applier::view`].
     #[must_use]
     pub fn header(&self) -> SnapshotHeader {
+        #[cfg(feature = "mutants")]
+        let forgotten = outrigger_mutants::is_alive(outrigger_mutants::Mutant::WindowsNotInSnapshot);
+        #[cfg(not(feature = "mutants"))]
+        let forgotten = false;
         SnapshotHeader {
             cluster: self.membership.cluster,
             index: self.index,
             term: self.term,
             conf_state: (*self.conf_state).clone(),
             membership: self.membership.encode(),
-            windows: self.windows.encode(),
+            windows: if forgotten { Windows::default().encode() } else { self.windows.encode() },
         }
     }
 }

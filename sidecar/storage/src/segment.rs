@@ -71,8 +71,16 @@ pub(crate) const fn blocks_up(bytes: u64) -> u64 {
 }
 
 /// Bytes on disk of a frame with this payload.
-pub(crate) const fn frame_bytes(payload: usize) -> u64 {
+#[cfg(not(feature = "mutants"))]
+pub(crate) fn frame_bytes(payload: usize) -> u64 {
     blocks_up((FRAME_HEADER_BYTES + payload) as u64)
+}
+
+#[cfg(feature = "mutants")]
+pub(crate) fn frame_bytes(payload: usize) -> u64 {
+    let bytes = (FRAME_HEADER_BYTES + payload) as u64;
+    let shared = outrigger_mutants::is_alive(outrigger_mutants::Mutant::SharedBlock);
+    if shared { bytes.next_multiple_of(64) } else { blocks_up(bytes) }
 }
 
 /// The log's folder inside a data directory.
@@ -180,7 +188,7 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// Bytes that the whole frame takes on disk.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         frame_bytes(self.payload_bytes)
     }
 }

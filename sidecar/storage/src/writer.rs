@@ -327,7 +327,15 @@ impl Writer {
         }
         buffer.resize(buffer.len() + FRAME_HEADER_BYTES, 0);
         if is_new {
-            put_preamble(buffer, &self.state.preamble(self.end));
+            #[cfg(not(feature = "mutants"))]
+            let preamble = self.state.preamble(self.end);
+            #[cfg(feature = "mutants")]
+            let mut preamble = self.state.preamble(self.end);
+            #[cfg(feature = "mutants")]
+            if outrigger_mutants::is_alive(outrigger_mutants::Mutant::ForgottenVote) {
+                preamble.hard_state.vote = MemberId(0);
+            }
+            put_preamble(buffer, &preamble);
         }
         for piece in pieces {
             if let Some(mark) = piece.mark {
@@ -368,6 +376,10 @@ impl Writer {
     fn write_out(&mut self, offset: u64, is_new: bool) -> Result<(), WriteError> {
         let Some(active) = &self.active else { return Err(WriteError::Poisoned) };
         active.file.write_at(&self.buffer, offset).naming("write", &active.path)?;
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::SkippedSync) {
+            return Ok(());
+        }
         active.file.sync_data().naming("sync", &active.path)?;
         if is_new {
             self.setup.fs.sync_dir(&self.setup.dir).naming("sync the directory", &self.setup.dir)?;

@@ -28,6 +28,21 @@ enum What {
     Run(Many),
     /// Runs one seed or one schedule file, with all that happens
     Replay(One),
+    /// Plants one bug after the other, and fails if one survives all seeds
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Only these
+        #[arg(long)]
+        only: Vec<String>,
+        /// How many seeds each may survive at the most
+        #[arg(long, default_value_t = 500)]
+        seeds: u64,
+        /// Threads
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        #[command(flatten)]
+        shape: ShapeArgs,
+    },
     /// Makes a failing seed or schedule small and writes it to a file
     Shrink {
         #[command(flatten)]
@@ -85,6 +100,9 @@ struct One {
     schedule: Option<PathBuf>,
     #[command(flatten)]
     shape: ShapeArgs,
+    /// A planted bug, for a seed
+    #[arg(long)]
+    mutant: Option<String>,
     /// Print all that happens
     #[arg(long)]
     log: bool,
@@ -102,7 +120,8 @@ impl One {
             let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
             return serde_json::from_str(&text).with_context(|| format!("{} is no schedule", path.display()));
         }
-        Ok(generate::schedule(self.seed.unwrap_or(1), self.shape.into()))
+        let schedule = generate::schedule(self.seed.unwrap_or(1), self.shape.into());
+        Ok(Schedule { mutant: self.mutant.clone(), ..schedule })
     }
 }
 
@@ -116,6 +135,8 @@ pub fn main() -> ExitCode {
     let outcome = match Command::parse().what {
         What::Run(many) => many_runs(&many),
         What::Replay(one) => replay(&one),
+        #[cfg(feature = "mutants")]
+        What::Mutants { only, seeds, threads, shape } => mutants(&only, seeds, threads, shape),
         What::Shrink { one, out, max_runs } => shrink_one(&one, &out, max_runs),
     };
     match outcome {
@@ -153,6 +174,37 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
     ensure!(total.failures.is_empty(), "{} of {} seeds broke a rule", total.failures.len(), total.seeds);
     ensure!(total.seeds >= many.at_least, "{} seeds were run, {} are due", total.seeds, many.at_least);
     ensure!(!many.all_met || unmet.is_empty(), "not everything was met");
+    Ok(())
+}
+
+#[cfg(feature = "mutants")]
+fn mutants(only: &[String], seeds: u64, threads: usize, shape: ShapeArgs) -> anyhow::Result<()> {
+    let mut survivors = Vec::new();
+    let all = outrigger_mutants::Mutant::ALL;
+    let chosen = all.iter().filter(|mutant| only.is_empty() || only.iter().any(|name| name == mutant.name()));
+    let mut tried = 0;
+    for mutant in chosen {
+        tried += 1;
+        let budget = Duration::from_secs(3_600);
+        let plan = Plan { first: 1, count: seeds, budget, threads, stop_at_failure: true };
+        let total = run_seeds(plan, shape.into(), Some(mutant.name()));
+        match total.failures.first() {
+            Some(found) => say(&format!(
+                "{:<26} found by seed {:>3} ({:.1} simulated h, {:.0} s): {}",
+                mutant.name(),
+                found.schedule.seed,
+                total.hours(),
+                total.took.as_secs_f64(),
+                told(found)
+            )),
+            None => {
+                say(&format!("{:<26} SURVIVED {} seeds:{}", mutant.name(), total.seeds, mutant.says()));
+                survivors.push(mutant.name());
+            }
+        }
+    }
+    say(&format!("mutants: {} of {tried} found", tried - survivors.len()));
+    ensure!(survivors.is_empty(), "survivors: {}", survivors.join(", "));
     Ok(())
 }
 

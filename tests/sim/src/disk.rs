@@ -18,7 +18,7 @@ use outrigger_storage::fs::{DirEntry, File, FileSystem, Lock, OpenMode};
 
 use crate::random::Random;
 use file::SimFile;
-use inodes::Inodes;
+use inodes::{Fate, Inodes};
 
 /// What a disk keeps or loses whole at a power cut.
 pub const SECTOR_BYTES: usize = 512;
@@ -136,7 +136,15 @@ impl SimDisk {
             1 => 1_000,
             _ => 500,
         };
-        let lost = state.inodes.lose_power(|| random.chance(per_mille));
+        // A disk with 4 KiB sectors under its 512-byte ones writes a block by reading it first: one that the power cut in the
+        // middle of that may come back empty, with all that was in it before.
+        let is_emulated = random.chance(300);
+        let fate = || match () {
+            () if random.chance(per_mille) => Fate::Written,
+            () if is_emulated && random.chance(500) => Fate::BlockEmptied,
+            () => Fate::Lost,
+        };
+        let lost = state.inodes.lose_power(fate);
         state.counts.sectors_lost += lost;
     }
 

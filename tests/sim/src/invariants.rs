@@ -3,6 +3,7 @@
 //! An invariant hears everything and keeps what it needs. The first complaint ends the run. Linearizability is judged at
 //! the end, by [`crate::linearizability`].
 
+mod abandoned_for_ever;
 mod acknowledged_after_forming;
 mod bounds;
 mod committed_immutable;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<incarnations::Incarnations>::default(),
         Box::<durable_comes_back::DurableComesBack>::default(),
         Box::<acknowledged_after_forming::AcknowledgedAfterForming>::default(),
+        Box::<abandoned_for_ever::AbandonedForEver>::default(),
     ]
 }
 

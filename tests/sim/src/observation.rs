@@ -14,6 +14,15 @@ pub enum Observation {
         member: MemberId,
         /// Which disk, in truth.
         disk: u64,
+        /// The clusters that it says it has abandoned.
+        abandoned: Vec<ClusterId>,
+    },
+    /// A disk said that it has abandoned a cluster.
+    Abandoned {
+        /// Which disk.
+        disk: u64,
+        /// Which cluster.
+        cluster: ClusterId,
     },
     /// The process that had it is gone.
     Closed {

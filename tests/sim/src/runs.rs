@@ -14,6 +14,9 @@ use crate::world::{Outcome, Time, Violation, World};
 /// One run. A panic in it is a violation like any other.
 #[must_use]
 pub fn run(schedule: &Schedule, log: bool) -> Outcome {
+    if let Err(what) = plant(schedule.mutant.as_deref()) {
+        return ended(schedule, "the planted bug is known", what);
+    }
     let world = World::new(schedule.clone(), log);
     match catch_unwind(AssertUnwindSafe(|| world.run())) {
         Ok(outcome) => outcome,
@@ -23,17 +26,40 @@ pub fn run(schedule: &Schedule, log: bool) -> Outcome {
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                 .unwrap_or_else(|| "of an unknown kind".to_owned());
-            Outcome {
-                schedule: schedule.clone(),
-                violation: Some(Violation { rule: "nothing panics".to_owned(), what, at: 0 }),
-                simulated: 0,
-                events: 0,
-                operations: 0,
-                coverage: Coverage::default(),
-                digest: 0,
-                log: None,
-            }
+            ended(schedule, "nothing panics", what)
         }
+    }
+}
+
+fn ended(schedule: &Schedule, rule: &str, what: String) -> Outcome {
+    Outcome {
+        schedule: schedule.clone(),
+        violation: Some(Violation { rule: rule.to_owned(), what, at: 0 }),
+        simulated: 0,
+        events: 0,
+        operations: 0,
+        coverage: Coverage::default(),
+        digest: 0,
+        log: None,
+    }
+}
+
+/// Brings the schedule's planted bug to life, and no other.
+#[cfg(feature = "mutants")]
+fn plant(name: Option<&str>) -> Result<(), String> {
+    let mutant = match name {
+        Some(name) => Some(outrigger_mutants::by_name(name).ok_or_else(|| format!("there is no mutant {name}"))?),
+        None => None,
+    };
+    outrigger_mutants::plant(mutant);
+    Ok(())
+}
+
+#[cfg(not(feature = "mutants"))]
+fn plant(name: Option<&str>) -> Result<(), String> {
+    match name {
+        Some(name) => Err(format!("{name} is a planted bug: build with --features mutants")),
+        None => Ok(()),
     }
 }
 

@@ -239,6 +239,7 @@ impl World {
         }
         let across = match seen {
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Configured { .. }
             | Observation::Acknowledged { .. } => Some(ClusterId(0)),

@@ -41,6 +41,10 @@ pub(super) fn roster(live: &Live<'_>) -> Option<Decision> {
 /// The roster stands; the pods follow it.
 pub(super) fn pods(live: &Live<'_>) -> Option<Decision> {
     let (from, to) = (live.facts.pods_wanted, live.facts.replicas);
+    #[cfg(feature = "mutants")]
+    if outrigger_mutants::is_alive(outrigger_mutants::Mutant::PodsDeletedEarly) && from != to {
+        return Some(Decision::Act(Step::SetPods { from, to }));
+    }
     if let Some(wait) = leaving(live) {
         return Some(Decision::Wait(wait));
     }

@@ -217,6 +217,15 @@ impl Membership {
                 .copied()
                 .filter(|id| !after.contains(*id))
                 .collect();
+        #[cfg(feature = "mutants")]
+        let gone = {
+            let mut gone = gone;
+            if outrigger_mutants::is_alive(outrigger_mutants::Mutant::TombstoneAtEnterJoint) {
+                let leaves = |id: &&MemberId| !after.voters.contains(id) && !after.learners.contains(id);
+                gone.extend(after.voters_outgoing.iter().filter(leaves));
+            }
+            gone
+        };
         for id in gone {
             self.tombstones.insert(id);
             self.routes.remove(&id);

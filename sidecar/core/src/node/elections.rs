@@ -226,6 +226,15 @@ impl Node {
             if self.raw.raft.commit_to_current_term()
                 && let Some(number) = self.reads.issue(now)
             {
+                #[cfg(feature = "mutants")]
+                if outrigger_mutants::is_alive(outrigger_mutants::Mutant::StaleReads) {
+                    let committed = Index(self.raw.raft.raft_log.committed);
+                    let verdicts = self.reads.answered(number, &Ok(committed));
+                    self.tell_readers(verdicts);
+                    let verdicts = self.reads.applied(self.applying.applied);
+                    self.tell_readers(verdicts);
+                    return;
+                }
                 self.raw.read_index(read_context(number));
             }
         } else if let Some(leader) = self.leader()

@@ -296,6 +296,10 @@ impl Node {
 
     /// Why no client is served now, if so: answered at once, not by a timeout.
     fn unserved(&self) -> Option<Refusal> {
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::ServedBeforeFormed) {
+            return None;
+        }
         if self.removed {
             Some(Refusal::Stopped)
         } else if !self.membership.formed {
@@ -315,6 +319,8 @@ impl Node {
         self.applying.applied = self.applying.applied.max(index);
         self.limits.applied(index);
         for (id, output) in results {
+            #[cfg(feature = "mutants")]
+            let id = self.proposals.confused(id);
             if id.member == self.config.own.id && self.proposals.answered(id) {
                 self.out.replies.push(Reply::Proposal { id, outcome: Ok(output) });
             }

@@ -146,6 +146,13 @@ impl Proposals {
         false
     }
 
+    #[cfg(feature = "mutants")]
+    pub(crate) fn confused(&self, id: ProposalId) -> ProposalId {
+        let waiting = self.by_sequence.get(&id.sequence).map(|pending| pending.id);
+        let is_confused = outrigger_mutants::is_alive(outrigger_mutants::Mutant::OldBootAccepted);
+        waiting.filter(|waiting| is_confused && waiting.member == id.member).unwrap_or(id)
+    }
+
     /// Queues what was deferred, and gives what is past its deadline.
     pub(crate) fn tick(&mut self, now: u64) -> Vec<(ProposalId, Refusal)> {
         self.queued.append(&mut self.deferred);

@@ -61,6 +61,12 @@ impl Node {
             // A sole voter wins inside `campaign()`: it must not be heard at a term that a crash would make it use twice.
             held.extend(at_once);
         }
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::EarlyAcknowledgement)
+            || (batch.is_none() && outrigger_mutants::is_alive(outrigger_mutants::Mutant::EarlyMessages))
+        {
+            self.out.messages.append(&mut held);
+        }
         let taken = false;
         let hard_state = batch.map(|_| self.durability.newest);
         let batch = batch.unwrap_or(self.durability.issued);
@@ -91,6 +97,8 @@ impl Node {
         let newest = self.durability.newest;
         let written = self.durability.newest_written;
         let voted = newest.term != written.term || newest.vote != written.vote;
+        #[cfg(feature = "mutants")]
+        let voted = voted && !outrigger_mutants::is_alive(outrigger_mutants::Mutant::VoteNotDurable);
         if entries.is_empty() && installed.is_none() && !voted {
             return None;
         }

@@ -239,6 +239,15 @@ impl DataDir {
         if !is_ours && self.identity.abandoned.contains(&cluster) {
             return Ok(());
         }
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::AbandonNotDurable) {
+            self.update(|identity| identity.is_moving = is_ours)?;
+            if is_ours {
+                self.finish_move(fresh)?;
+            }
+            self.identity.abandoned.push(cluster);
+            return Ok(());
+        }
         // One write for both: between two, a crash would start the member once more in a cluster that it gave up.
         self.update(|identity| {
             if !identity.abandoned.contains(&cluster) {

@@ -72,6 +72,8 @@ pub(crate) fn recover(
         report.torn.extend(torn::keep_copy(&setup, rest)?);
     }
     let mut writer = writer_at_end(setup, &chain.segments, replay, next_segment)?;
+    #[cfg(feature = "mutants")]
+    let is_torn = is_torn && !outrigger_mutants::is_alive(outrigger_mutants::Mutant::AppendBehindCut);
     if is_torn && !chain.segments.is_empty() {
         writer.write_seal().map_err(OpenError::Seal)?;
     }
@@ -87,6 +89,10 @@ fn tail_rests(setup: &Setup, chain: &chain::Chain, replay: &Replay) -> Result<Ve
     }
     for segment in &chain.after {
         rests.push(torn::scan(setup, segment, 0)?);
+    }
+    #[cfg(feature = "mutants")]
+    if outrigger_mutants::is_alive(outrigger_mutants::Mutant::CutInTheMiddle) {
+        return Ok(rests);
     }
     let proof = rests.iter().filter_map(|rest| rest.proof).max_by_key(|proof| proof.durable);
     let Some(proof) = proof.filter(|proof| proof.durable > replay.end.frame) else {

@@ -11,6 +11,18 @@ use outrigger_storage::fs::DirEntry;
 
 use super::SECTOR_BYTES;
 
+/// What disks write as one under their sectors.
+const BLOCK_BYTES: usize = 4_096;
+
+/// What becomes of a written sector at a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Written,
+    Lost,
+    /// It is lost with all of its block.
+    BlockEmptied,
+}
+
 /// A file or directory by number; 0 is the root.
 pub(super) type Number = usize;
 
@@ -109,13 +121,14 @@ impl Content {
         self.now.clone_from(&self.durable);
     }
 
-    fn lose_power(&mut self, keeps: &mut impl FnMut() -> bool) -> u64 {
+    fn lose_power(&mut self, fate: &mut impl FnMut() -> Fate) -> u64 {
         let mut lost = 0;
         let dirty = std::mem::take(&mut self.dirty);
         let mut sectors: Vec<usize> =
             dirty.into_iter().flat_map(|range| range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES)).collect();
         sectors.sort_unstable();
         sectors.dedup();
+        let mut emptied = Vec::new();
         for sector in sectors {
             let start = sector * SECTOR_BYTES;
             let end = (start + SECTOR_BYTES).min(self.now.len());
@@ -123,14 +136,25 @@ impl Content {
             if self.durable.get(start..end) == Some(written) {
                 continue;
             }
-            if keeps() {
-                let written = written.to_vec();
-                self.durable.resize(self.durable.len().max(end), 0);
-                if let Some(place) = self.durable.get_mut(start..end) {
-                    place.copy_from_slice(&written);
+            match fate() {
+                Fate::Written => {
+                    let written = written.to_vec();
+                    self.durable.resize(self.durable.len().max(end), 0);
+                    if let Some(place) = self.durable.get_mut(start..end) {
+                        place.copy_from_slice(&written);
+                    }
                 }
-            } else {
-                lost += 1;
+                Fate::Lost => lost += 1,
+                Fate::BlockEmptied => {
+                    emptied.push(start / BLOCK_BYTES * BLOCK_BYTES);
+                    lost += 1;
+                }
+            }
+        }
+        for start in emptied {
+            let end = (start + BLOCK_BYTES).min(self.durable.len());
+            if let Some(block) = self.durable.get_mut(start..end) {
+                block.fill(0);
             }
         }
         self.now.clone_from(&self.durable);
@@ -271,13 +295,13 @@ impl Inodes {
         Ok(())
     }
 
-    /// Names and contents go back to what is durable, but for the sectors that `keeps`; returns how many were lost.
-    pub(super) fn lose_power(&mut self, mut keeps: impl FnMut() -> bool) -> u64 {
+    /// Names and contents go back to what is durable, but for what `fate` spares; returns how many were lost.
+    pub(super) fn lose_power(&mut self, mut fate: impl FnMut() -> Fate) -> u64 {
         let mut lost = 0;
         for inode in &mut self.all {
             match inode {
                 Inode::Dir { now, durable } => now.clone_from(durable),
-                Inode::File(content) => lost += content.lose_power(&mut keeps),
+                Inode::File(content) => lost += content.lose_power(&mut fate),
                 Inode::Gone => {}
             }
         }

@@ -25,6 +25,7 @@ impl Invariant for AcknowledgedAfterForming {
                 Err(format!("cluster {cluster} acknowledged a write and is not formed"))
             }
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Persisted { .. }

@@ -83,6 +83,7 @@ impl Invariant for DurableComesBack {
                 disk.interrupted.clear();
             }
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Leads { .. }

@@ -40,6 +40,7 @@ impl Invariant for DurableQuorum {
                 }
             }
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Interrupted { .. }

@@ -38,6 +38,7 @@ impl Invariant for TermAndVote {
             },
             Observation::Recovered { member, log } => self.follows(*member, log.hard_state),
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Interrupted { .. }

@@ -20,7 +20,7 @@ impl Invariant for Incarnations {
 
     fn observe(&mut self, seen: &Observation) -> Result<(), String> {
         match seen {
-            Observation::Opened { member, disk } => {
+            Observation::Opened { member, disk, .. } => {
                 let known = *self.disks.entry(*member).or_insert(*disk);
                 if known != *disk {
                     return Err(format!("{member} was on disk {known} and is on disk {disk} now"));
@@ -32,7 +32,8 @@ impl Invariant for Incarnations {
             Observation::Closed { member } => {
                 self.live.remove(member);
             }
-            Observation::Issued { .. }
+            Observation::Abandoned { .. }
+            | Observation::Issued { .. }
             | Observation::Persisted { .. }
             | Observation::Interrupted { .. }
             | Observation::Recovered { .. }
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn an_id_on_two_disks_and_an_id_in_two_processes() {
-        let opened = |member, disk| Observation::Opened { member: MemberId(member), disk };
+        let opened = |member, disk| Observation::Opened { member: MemberId(member), disk, abandoned: Vec::new() };
         let closed = |member| Observation::Closed { member: MemberId(member) };
         breaks_nothing(&[opened(1, 1), closed(1), opened(1, 1), opened(2, 2)]);
         let name = "one live incarnation of an id, on one disk";

@@ -32,6 +32,7 @@ impl Invariant for LeaderCompleteness {
                 )),
             },
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Persisted { .. }

@@ -42,6 +42,7 @@ impl Invariant for LogMatching {
             }
             Observation::Recovered { member, log } => self.logs.entry(*member).or_default().restore(log),
             Observation::Opened { .. }
+            | Observation::Abandoned { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Interrupted { .. }

@@ -38,7 +38,8 @@ impl Invariant for OneChange {
             Observation::Opened { member, .. } | Observation::Closed { member } => {
                 self.0.remove(member);
             }
-            Observation::Persisted { .. }
+            Observation::Abandoned { .. }
+            | Observation::Persisted { .. }
             | Observation::Interrupted { .. }
             | Observation::Recovered { .. }
             | Observation::Leads { .. }

@@ -98,7 +98,7 @@ impl Clients {
 
 /// Mostly small; some take several sectors of a disk, so that they can tear.
 fn bytes_of(value: ValueId) -> Bytes {
-    let size_bytes = if value.0.is_multiple_of(3) { 16 + (value.0 * 37 % 3_000) as usize } else { 16 };
+    let size_bytes = if value.0.is_multiple_of(2) { 16 + (value.0 * 37 % 3_000) as usize } else { 16 };
     value.to_bytes(size_bytes)
 }
 

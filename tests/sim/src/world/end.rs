@@ -86,9 +86,10 @@ impl World {
             self.put_back(process, Ending::Crash(boundary::ASIDE));
             return;
         }
+        let abandoned = process.dir.identity().abandoned.clone();
         self.coverage.note("removed and moved aside");
         self.observe(ClusterId(0), &Observation::Closed { member: old });
-        self.observe(ClusterId(0), &Observation::Opened { member: fresh, disk });
+        self.observe(ClusterId(0), &Observation::Opened { member: fresh, disk, abandoned });
         let ending = self.live(&mut process);
         self.put_back(process, ending);
     }
@@ -146,13 +147,15 @@ impl World {
         if process.dir.abandon(cluster, fresh).is_err() {
             return Ending::Crash(boundary::ASIDE);
         }
+        let abandoned = process.dir.identity().abandoned.clone();
+        self.observe(ClusterId(0), &Observation::Abandoned { disk, cluster });
         self.coverage.note("abandoned");
         self.tell(Some(process.at), || format!("abandons {cluster}"), cluster.0);
         if !is_ours {
             return Ending::GoesOn;
         }
         self.observe(ClusterId(0), &Observation::Closed { member: old });
-        self.observe(ClusterId(0), &Observation::Opened { member: fresh, disk });
+        self.observe(ClusterId(0), &Observation::Opened { member: fresh, disk, abandoned });
         self.live(process)
     }
 
@@ -173,7 +176,7 @@ impl World {
             let Running { log, writer, snapshot, snapshots, .. } = &mut **running;
             if !log.under_way.is_empty() {
                 doing = boundary::APPEND;
-                let changes = process.random.below(6) as u64;
+                let changes = process.random.below(4) as u64;
                 process.disk.with_faults(|faults| faults.fuse = Some(changes));
                 // Whether it came to its end nobody hears.
                 drop(writer.append(&log.under_way));

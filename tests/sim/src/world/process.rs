@@ -262,10 +262,14 @@ impl World {
         let Some(mut process) = self.pod_mut(at.pod).and_then(|pod| pod.process.take()) else { return };
         let paused_until = self.pod(at.pod).map_or(0, |pod| pod.paused_until);
         if paused_until > self.now {
-            if process.held.is_empty() {
+            // Stopped once more before it could go on: it goes on later.
+            let is_late = matches!(input, Input::Resumes);
+            if process.held.is_empty() || is_late {
                 self.at(paused_until, Happening::Process(at, Input::Resumes));
             }
-            process.held.push(input);
+            if !is_late {
+                process.held.push(input);
+            }
             self.put_back(*process, Ending::GoesOn);
             return;
         }
