@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CACHE := $(CURDIR)/.cache
 
-.PHONY: help deps build test chart demo bench verify fix generate etcd e2e images cluster-parts cluster-up cluster-down cluster-status
+.PHONY: help deps build test chart demo sim sim-long mutants bench verify fix generate etcd e2e images cluster-parts cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,15 @@ chart: ## Check the Helm chart: lint, golden files, refused values (UPDATE=1 wri
 
 demo: build ## Run examples/orders.yaml on this machine: kill the leader, wipe a volume (CI=1 ends by itself)
 	@bash tests/demo.sh
+
+sim: deps ## Simulate clusters under faults for 2 minutes; or SEED=n, or SCHEDULE=file.json, to replay one (LOG=1: all that happens)
+	@CARGO='$(CARGO)' bash tests/sim.sh $(if $(SEED)$(SCHEDULE),replay,run)
+
+sim-long: deps ## The same for 60 minutes
+	@CARGO='$(CARGO)' BUDGET=3600 bash tests/sim.sh run
+
+mutants: deps ## Plant bugs in the code, one after the other: the simulator has to find each within 500 seeds
+	@CARGO='$(CARGO)' bash tests/sim.sh mutants
 
 bench: build etcd ## Compare with etcd 3.7.3 in one table (BENCH_FLAGS="--quick" for a short run)
 	$(CARGO) run --release --locked -p outrigger-tests --bin bench -- \

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 bin=target/release
 loopback="${OUTRIGGER_LOOPBACK:-127.0.1.0/24}"
 base="${loopback%.0/24}"
-dir="${OUTRIGGER_DEMO_DIR:-$PWD/.outrigger/orders}"
+dir="${OUTRIGGER_DEMO_DIR:-$PWD/.outrigger/demo}"
 log="$dir/runner.log"
 ip() { echo "$base.$(($1 + 1))"; }
 o() { "$bin/outrigger" --endpoint "$(ip "$1"):2379" --admin-endpoint "$(ip "$1"):2380" "${@:2}"; }
@@ -30,6 +30,10 @@ until_true() { # what, seconds, command...
   done
 }
 
+if "$bin/outrigger" --endpoint "$(ip 0):2379" get demo/hello >/dev/null 2>&1; then
+  echo "demo: a cluster runs on $loopback already: stop it (outrigger-operator local stop orders), or set OUTRIGGER_LOOPBACK=127.0.2.0/24" >&2
+  exit 1
+fi
 rm -rf "$dir"
 mkdir -p "$dir"
 say "1. A cluster from examples/orders.yaml: three processes, their volumes under $dir"

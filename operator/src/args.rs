@@ -234,11 +234,16 @@ pub enum Verb {
         #[command(flatten)]
         target: Target,
         /// Which member: 2 for orders-2.
+        #[arg(value_parser = ordinal)]
         ordinal: u8,
         /// Even if the members that are left are no quorum: then nothing is written any more, until the data is put back.
         #[arg(long)]
         force: bool,
     },
+}
+
+fn ordinal(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| "write the member's number alone: 2 for orders-2".to_owned())
 }
 
 /// Which run is spoken to.

@@ -49,12 +49,13 @@ fn is_a_word(text: &&str) -> bool {
 fn reasons() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&root().join("operator/src"), &mut files);
+    sources(&root().join("operator/plan/src"), &mut files);
     let mut found = BTreeSet::new();
     for (path, text) in &files {
         let mut words = literals(text, "Verdict::yes(");
         words.extend(literals(text, "Verdict::no("));
         // `reason` of a wait, and what the conditions say of a decision.
-        if path.ends_with("plan/step.rs") || path.ends_with("status/verdicts.rs") {
+        if path.ends_with("decide/step.rs") || path.ends_with("status/verdicts.rs") {
             words.extend(literals(text, "=>"));
         }
         found.extend(words.into_iter().filter(is_a_word).map(str::to_owned));
@@ -75,7 +76,8 @@ fn headings(page: &str, kind: &str) -> BTreeSet<String> {
 /// The words of the first column of the table below a heading.
 fn rows(page: &str, heading: &str) -> BTreeSet<String> {
     let (_, after) = page.split_once(&format!("### {heading}\n")).unwrap();
-    let table = after.lines().take_while(|line| line.starts_with('|'));
+    let table =
+        after.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     table.filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
 }
 
@@ -123,6 +125,19 @@ fn every_word_of_the_table_is_explained() {
     for (field, heading) in tables {
         assert_eq!(values(field), rows(&page(), heading), "{heading}");
     }
+}
+
+#[test]
+fn every_event_is_explained() {
+    let text = std::fs::read_to_string(root().join("operator/src/controller/events.rs")).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let text = text.replace("action: Some(", "");
+    let words =
+        ["Note::normal(", "Note::warning(", "Some("].iter().flat_map(|before| literals(&text, before));
+    let mut found: BTreeSet<String> = words.filter(is_a_word).map(str::to_owned).collect();
+    assert!(found.len() > 12, "the code is read wrongly: {found:?}");
+    found.extend(["Begun".to_owned(), "Ended".to_owned()]);
+    assert_eq!(found, rows(&page(), "Events"));
 }
 
 #[test]

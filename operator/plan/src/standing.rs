@@ -92,9 +92,9 @@ fn followed(leader: &Report, follower: &Report, stuck_for: Duration) -> Option<S
 
 #[cfg(test)]
 mod tests {
-    use crate::ids::Index;
-    use crate::decide::fixture::*;
     use super::*;
+    use crate::decide::fixture::*;
+    use crate::ids::Index;
 
     type Change = fn(&mut Facts);
 

@@ -6,6 +6,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::client::Body;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -33,6 +34,13 @@ struct ByPhase {
     phase: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCondition {
+    namespace: String,
+    name: String,
+    condition: String,
+}
+
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -52,6 +60,7 @@ pub(super) struct Metrics {
     seconds: Histogram,
     calls: Family<ByVerb, Counter>,
     clusters: Family<ByPhase, Gauge>,
+    conditions: Family<ByCondition, Gauge>,
     leads: Gauge<u64, AtomicU64>,
 }
 
@@ -61,13 +70,18 @@ impl Default for Metrics {
         // 1 ms … 16 s: a pass that asks a silent member takes that member's deadline.
         let seconds = Histogram::new(exponential_buckets(1e-3, 2.0, 15));
         let (reconciles, calls) = (Family::default(), Family::default());
-        let (clusters, leads) = (Family::default(), Gauge::default());
+        let (clusters, conditions, leads) = (Family::default(), Family::default(), Gauge::default());
         registry.register("reconciles", "Passes over one cluster, by how they ended", reconciles.clone());
         registry.register("reconcile_seconds", "Duration of a pass over one cluster", seconds.clone());
         registry.register("api_calls", "Calls to the API server, by verb", calls.clone());
         registry.register("clusters", "RaftClusters, by phase", clusters.clone());
+        registry.register(
+            "condition",
+            "A RaftCluster's conditions: 1 where one is true, 0 where it is not",
+            conditions.clone(),
+        );
         registry.register("leading", "1 while this process holds the Lease", leads.clone());
-        Self { registry, reconciles, seconds, calls, clusters, leads }
+        Self { registry, reconciles, seconds, calls, clusters, conditions, leads }
     }
 }
 
@@ -93,6 +107,22 @@ impl Metrics {
         }
         if let Some(to) = to {
             of(to).inc();
+        }
+    }
+
+    /// What a cluster's conditions are; a condition that is not among them is not told of any more.
+    pub(super) fn judged(&self, (namespace, name): (&str, &str), before: &[Condition], now: &[Condition]) {
+        let labels = |condition: &Condition| ByCondition {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            condition: condition.type_.clone(),
+        };
+        for gone in before.iter().filter(|was| now.iter().all(|is| is.type_ != was.type_)) {
+            self.conditions.remove(&labels(gone));
+        }
+        for condition in now {
+            let gauge = self.conditions.get_or_create_owned(&labels(condition));
+            gauge.set(i64::from(condition.status == "True"));
         }
     }
 
@@ -129,6 +159,8 @@ fn verb(method: &Method, query: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
 
     #[test]
@@ -141,6 +173,27 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("outrigger_operator_clusters{phase=\"Healthy\"} 1"), "{text}");
         assert!(text.contains("outrigger_operator_clusters{phase=\"Founding\"} 0"), "{text}");
+    }
+
+    #[test]
+    fn a_clusters_conditions_are_told_by_its_name_and_go_with_it() {
+        let metrics = Metrics::default();
+        let condition = |kind: &str, status: &str| Condition {
+            last_transition_time: Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+            message: String::new(),
+            observed_generation: None,
+            reason: "Settled".to_owned(),
+            status: status.to_owned(),
+            type_: kind.to_owned(),
+        };
+        let conditions = [condition("Ready", "False"), condition("QuorumLost", "True")];
+        metrics.judged(("shop", "orders"), &[], &conditions);
+        let lost =
+            "outrigger_operator_condition{namespace=\"shop\",name=\"orders\",condition=\"QuorumLost\"} 1";
+        let ready = "outrigger_operator_condition{namespace=\"shop\",name=\"orders\",condition=\"Ready\"} 0";
+        assert!(metrics.text().contains(lost) && metrics.text().contains(ready), "{}", metrics.text());
+        metrics.judged(("shop", "orders"), &conditions, &[]);
+        assert!(!metrics.text().contains("name=\"orders\""), "{}", metrics.text());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _};
@@ -21,9 +22,9 @@ use crate::certificates::Lifetimes;
 use crate::cluster::build::{self, Blueprint, Settings};
 use crate::cluster::facts::Facts;
 use crate::cluster::founding::Founding;
-use crate::cluster::register;
 use crate::cluster::ids::{ClusterId, Ordinal};
 use crate::cluster::plan::{Decision, Step, Wait, plan};
+use crate::cluster::register;
 use crate::cluster::status::{Context, status as make_status, text};
 use crate::cluster::validate::{Wanted, validate};
 use crate::cluster::volumes::{provisioned, template_size};
@@ -51,6 +52,8 @@ pub(super) struct Memory {
     in_the_way: Vec<Obstacle>,
     /// Where it stood when it was last looked at.
     pub(super) phase: Option<Phase>,
+    /// As they were written last.
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// What every pass uses.
@@ -140,6 +143,7 @@ impl Turn<'_> {
         status::note_apps(&mut status, &hints::unready_apps(&observed), context);
         // The intent is written before the act, so that an operator that dies in between says what it was about.
         self.memory.phase = status.phase;
+        self.memory.conditions.clone_from(&status.conditions);
         let live = write_and_tell(self.tools, live, status).await?;
         if wanted.paused {
             return Ok(AT_REST);

@@ -239,13 +239,14 @@ async fn reconcile(
     let key = (namespace.clone(), name.clone());
     let kept = Arc::clone(shared.kept.lock().await.entry(key.clone()).or_default());
     let mut kept = kept.lock().await;
-    let (began, was) = (Instant::now(), kept.memory.phase);
+    let (began, was, before) = (Instant::now(), kept.memory.phase, kept.memory.conditions.clone());
     let outcome = pass(&shared.tools, (&namespace, &name), &mut kept.memory).await;
     let passed = |outcome| shared.metrics.passed(outcome, began.elapsed());
     match outcome {
         Ok(Some(again)) => {
             passed(Outcome::Done);
             shared.metrics.moved(was, kept.memory.phase);
+            shared.metrics.judged((&namespace, &name), &before, &kept.memory.conditions);
             kept.failures = 0;
             let others = shared.pace.note(&mut kept.gait, again);
             Ok(Action::requeue(paced(again, others)))
@@ -253,6 +254,7 @@ async fn reconcile(
         Ok(None) => {
             passed(Outcome::Done);
             shared.metrics.moved(was, None);
+            shared.metrics.judged((&namespace, &name), &before, &[]);
             shared.pace.forget(&mut kept.gait);
             shared.kept.lock().await.remove(&key);
             Ok(Action::await_change())

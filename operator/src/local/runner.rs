@@ -219,8 +219,8 @@ impl Runner {
         match self.replace_volume(ordinal).await {
             Ok(aside) => Response::Done {
                 text: format!(
-                    "{pod} starts on an empty volume; the old one is in {aside} (back with: `outrigger-operator local stop \
-                     {name}`, then `rm -r {volume} && mv {aside} {volume}`, then start)",
+                    "{pod} starts on an empty volume; the old one is in {aside} (of use only until {pod} is a member again, under \
+                     a new id: `outrigger-operator local stop {name}`, `rm -r {volume} && mv {aside} {volume}`, start)",
                     aside = aside.display(),
                     name = self.manifest.wanted.name,
                     volume = volume.display(),

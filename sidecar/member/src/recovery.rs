@@ -147,11 +147,7 @@ pub fn recover(
 ///
 /// # Errors
 /// [`RecoveryError`]: nobody knows what is in the log.
-pub fn is_forming(
-    fs: Arc<dyn FileSystem>,
-    dir: &Path,
-    options: WalOptions,
-) -> Result<bool, RecoveryError> {
+pub fn is_forming(fs: Arc<dyn FileSystem>, dir: &Path, options: WalOptions) -> Result<bool, RecoveryError> {
     let cluster = options.cluster;
     let opened = Wal::open(Arc::clone(&fs), dir, options)?;
     if let Some(mark) = &opened.recovered.snapshot {

@@ -115,7 +115,7 @@ pub(super) enum MemberVerb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotVerb {
-    /// Write a fresh snapshot of the member into a file
+    /// Write a fresh snapshot of the member into a file; no command restores one yet
     Save {
         /// The file; it is replaced once the snapshot is whole
         file: PathBuf,

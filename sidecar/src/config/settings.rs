@@ -148,7 +148,7 @@ pub static SETTINGS: [Setting; 25] = [
         "log-level",
         "LEVEL",
         Some("info"),
-        "error, warn, info, debug, trace, or directives as `info,outrigger=debug`",
+        "error, warn, info, debug, trace (the last two of this program's own lines), or directives as `info,h2=debug`",
     ),
     setting("log-format", "FORMAT", Some("text"), "text or json, on standard error"),
     setting(

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use outrigger_core::error::Fatal;
 use outrigger_core::event::{AdminRequest, Event};
+use outrigger_core::log::Seed;
 use outrigger_core::membership::Route;
-use outrigger_core::node::NodeConfig;
+use outrigger_core::node::{Node, NodeConfig};
 use outrigger_core::status::NodeStatus;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_member::recovery::{self, Recovered, RecoveryError};
@@ -173,11 +174,7 @@ impl Lifecycle {
     fn start(&self, cluster: ClusterId, own: Route, recovered: Recovered) -> Result<Running, LifecycleError> {
         let Recovered { mut node, applier, writer, reader, store, seeds, report, log: _ } = recovered;
         report.torn.iter().for_each(tell_of_a_tear);
-        for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
-            // Whom to dial before the log says more; whatever it says is newer.
-            let (id, name, address) = (seed.id, seed.name, seed.address);
-            node.handle(Event::Handshake(Route { id, name, address, ..Route::default() }));
-        }
+        meet_seeds(&mut node, &own, seeds);
         let (inputs, inbox) = mpsc::channel(INBOX_CAPACITY);
         let (answers, events) = mpsc::unbounded_channel();
         let (status, statuses) = watch::channel(Arc::new(node.status()));
@@ -332,7 +329,9 @@ impl Lifecycle {
                 let (requests, snapshots) = (running.requests.clone(), running.snapshots.clone());
                 tokio::spawn(async move {
                     let file = match requests.take().await {
-                        Some(header) => crate::snapshots::hand_out(&snapshots, id_of(&header)).await.map_err(super::refusal),
+                        Some(header) => crate::snapshots::hand_out(&snapshots, id_of(&header))
+                            .await
+                            .map_err(super::refusal),
                         None => Err(LifecycleRefusal::Busy),
                     };
                     answer(reply, file);
@@ -340,6 +339,14 @@ impl Lifecycle {
                 None
             }
         }
+    }
+}
+
+/// Whom to dial before the log says more; whatever it says is newer.
+fn meet_seeds(node: &mut Node, own: &Route, seeds: Vec<Seed>) {
+    for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
+        let (id, name, address) = (seed.id, seed.name, seed.address);
+        node.handle(Event::Handshake(Route { id, name, address, ..Route::default() }));
     }
 }
 

@@ -11,13 +11,13 @@ use outrigger_core::types::{BatchNumber, ClusterId, MemberId, Term};
 use outrigger_storage::fs::RealFs;
 use outrigger_storage::segment::{file_name, wal_dir};
 
-use outrigger_member::founding::{Ground, found};
-use outrigger_member::recovery::{Recovered, RecoveryError, is_forming, recover};
+use crate::faulty_fs::FaultyFs;
 use outrigger_core::node::NodeConfig;
 use outrigger_core::types::Index;
+use outrigger_member::founding::{Ground, found};
+use outrigger_member::recovery::{Recovered, RecoveryError, is_forming, recover};
 use outrigger_storage::fs::FileSystem;
 use outrigger_storage::{OpenError, Wal, WalOptions};
-use crate::faulty_fs::FaultyFs;
 
 const CLUSTER: ClusterId = ClusterId(0xC1);
 const MEMBER: MemberId = MemberId(5);

@@ -144,9 +144,7 @@ fn refusal(local: &Local, claim: &admission::Claim, refused: Refused) -> (&'stat
             let text = format!("member {:016x} cannot be the sender", from.0);
             ("impossible_sender", Status::invalid_argument(text))
         }
-        Refused::Removed => {
-            ("removed_sender", Status::permission_denied(removed_text(local.cluster, from)))
-        }
+        Refused::Removed => ("removed_sender", Status::permission_denied(removed_text(local.cluster, from))),
         Refused::BeingRemoved => {
             let text = format!("member {:016x} is being removed: ask the leader again", from.0);
             ("removed_sender", Status::unavailable(text))

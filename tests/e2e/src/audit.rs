@@ -12,6 +12,8 @@ pub(crate) struct Request {
     resource: String,
     code: i64,
     message: String,
+    /// The chart was uninstalled: its pods end after its rights do.
+    has_no_rights: bool,
 }
 
 impl Request {
@@ -22,7 +24,7 @@ impl Request {
 
     /// Whether the operator's own rights were too few; a quota's or a policy's refusal has the same code.
     pub(crate) fn was_denied(&self) -> bool {
-        self.code == 403 && self.message.contains("cannot ")
+        self.code == 403 && self.message.contains("cannot ") && !self.has_no_rights
     }
 }
 
@@ -37,14 +39,28 @@ pub(crate) async fn of_the_operator(log: &Path) -> Result<Vec<Request>> {
     let of = |event: &Value, path: &str| {
         event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    Ok(events
-        .filter(|event| event.get("stage").and_then(Value::as_str) == Some("ResponseComplete"))
-        .filter(|event| of(event, "/user/username").starts_with("system:serviceaccount:outrigger-system:"))
-        .map(|event| Request {
-            verb: of(&event, "/verb"),
-            resource: of(&event, "/objectRef/resource"),
-            code: event.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
-            message: of(&event, "/responseStatus/message"),
-        })
-        .collect())
+    let mut requests = Vec::new();
+    let mut has_no_rights = false;
+    for event in events.filter(|event| of(event, "/stage") == "ResponseComplete") {
+        let (user, verb, resource) =
+            (of(&event, "/user/username"), of(&event, "/verb"), of(&event, "/objectRef/resource"));
+        if user.starts_with("system:serviceaccount:outrigger-system:") {
+            requests.push(Request {
+                verb,
+                resource,
+                code: event.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
+                message: of(&event, "/responseStatus/message"),
+                has_no_rights,
+            });
+        } else if matches!(resource.as_str(), "rolebindings" | "clusterrolebindings")
+            && of(&event, "/objectRef/name").starts_with("outrigger")
+        {
+            match verb.as_str() {
+                "delete" => has_no_rights = true,
+                "create" | "patch" | "update" => has_no_rights = false,
+                _ => {}
+            }
+        }
+    }
+    Ok(requests)
 }

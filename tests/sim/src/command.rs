@@ -117,7 +117,8 @@ impl From<ShapeArgs> for Shape {
 impl One {
     fn schedule(&self) -> anyhow::Result<Schedule> {
         if let Some(path) = &self.schedule {
-            let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
             return serde_json::from_str(&text).with_context(|| format!("{} is no schedule", path.display()));
         }
         let schedule = generate::schedule(self.seed.unwrap_or(1), self.shape.into());
@@ -169,7 +170,10 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
     }
     for failure in total.failures.iter().take(10) {
         say(&told(failure));
-        say(&format!("  replay: make sim SEED={} SECONDS={}", failure.schedule.seed, failure.schedule.seconds));
+        say(&format!(
+            "  replay: make sim SEED={} SECONDS_EACH={}",
+            failure.schedule.seed, failure.schedule.seconds
+        ));
     }
     ensure!(total.failures.is_empty(), "{} of {} seeds broke a rule", total.failures.len(), total.seeds);
     ensure!(total.seeds >= many.at_least, "{} seeds were run, {} are due", total.seeds, many.at_least);

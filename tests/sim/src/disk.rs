@@ -258,6 +258,7 @@ impl FileSystem for SimDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let is_free = self.state().locks.insert(path.to_path_buf());
-        Ok(is_free.then(|| Box::new(SimLock { disk: self.clone(), path: path.to_path_buf() }) as Box<dyn Lock>))
+        Ok(is_free
+            .then(|| Box::new(SimLock { disk: self.clone(), path: path.to_path_buf() }) as Box<dyn Lock>))
     }
 }

@@ -13,12 +13,12 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64, purpose: u64) -> Self {
         let mut random = Self(seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        random.next();
+        random.bits();
         random
     }
 
     /// 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,22 +28,22 @@ impl Random {
 
     /// From `low` to just below `high`; `low` where the range is empty.
     pub fn within(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % high.saturating_sub(low).max(1)
+        low + self.bits() % high.saturating_sub(low).max(1)
     }
 
     /// An index below `count`; 0 where that is 0.
     pub fn below(&mut self, count: usize) -> usize {
-        (self.next() % count.max(1) as u64) as usize
+        (self.bits() % count.max(1) as u64) as usize
     }
 
     /// True in `per_mille` of 1000 draws.
     pub fn chance(&mut self, per_mille: u32) -> bool {
-        self.next() % 1_000 < u64::from(per_mille)
+        self.bits() % 1_000 < u64::from(per_mille)
     }
 
     /// An id: 63 bits, never 0.
     pub fn id(&mut self) -> u64 {
-        (self.next() >> 1).max(1)
+        (self.bits() >> 1).max(1)
     }
 
     /// One of them; `None` of none.
@@ -60,7 +60,7 @@ mod tests {
     fn a_seed_gives_one_stream_and_purposes_give_others() {
         let drawn = |seed, purpose| {
             let mut random = Random::new(seed, purpose);
-            (0..64).map(|_| random.next()).collect::<Vec<u64>>()
+            (0..64).map(|_| random.bits()).collect::<Vec<u64>>()
         };
         assert_eq!(drawn(1, 1), drawn(1, 1));
         assert_ne!(drawn(1, 1), drawn(1, 2));

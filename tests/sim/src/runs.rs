@@ -48,7 +48,9 @@ fn ended(schedule: &Schedule, rule: &str, what: String) -> Outcome {
 #[cfg(feature = "mutants")]
 fn plant(name: Option<&str>) -> Result<(), String> {
     let mutant = match name {
-        Some(name) => Some(outrigger_mutants::by_name(name).ok_or_else(|| format!("there is no mutant {name}"))?),
+        Some(name) => {
+            Some(outrigger_mutants::by_name(name).ok_or_else(|| format!("there is no mutant {name}"))?)
+        }
         None => None,
     };
     outrigger_mutants::plant(mutant);

@@ -228,7 +228,8 @@ impl World {
             use std::fmt::Write as _;
             let who = at.map_or_else(|| "-".to_owned(), |at| format!("orders-{}#{}", at.pod, at.incarnation));
             // Writing to a string cannot fail.
-            let _never_fails = writeln!(log, "{:>12.6} {who:<12} {}", self.now as f64 / SECOND as f64, what());
+            let _never_fails =
+                writeln!(log, "{:>12.6} {who:<12} {}", self.now as f64 / SECOND as f64, what());
         }
     }
 
@@ -243,13 +244,22 @@ impl World {
             | Observation::Closed { .. }
             | Observation::Configured { .. }
             | Observation::Acknowledged { .. } => Some(ClusterId(0)),
-            _ => None,
+            Observation::Issued { .. }
+            | Observation::Persisted { .. }
+            | Observation::Interrupted { .. }
+            | Observation::Recovered { .. }
+            | Observation::Leads { .. }
+            | Observation::Commits { .. }
+            | Observation::Handed { .. }
+            | Observation::Progress { .. }
+            | Observation::State { .. } => None,
         };
         if cluster != ClusterId(0) {
             self.invariants.entry(cluster).or_insert_with(invariants::all);
         }
         let is_told = |of: &ClusterId| *of == cluster || across == Some(*of) || cluster == ClusterId(0);
-        let told = self.invariants.iter_mut().filter(|(of, _)| is_told(of)).flat_map(|(_, invariants)| invariants);
+        let told =
+            self.invariants.iter_mut().filter(|(of, _)| is_told(of)).flat_map(|(_, invariants)| invariants);
         for invariant in told {
             if let Err(what) = invariant.observe(seen) {
                 let rule = invariant.name().to_owned();

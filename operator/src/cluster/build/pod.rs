@@ -59,6 +59,7 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
         json!({"name": PEER_TLS, "secret": {"secretName": secret, "defaultMode": 0o440}}),
     );
     prepend(spec, "volumes", json!({"name": NO_TOKEN, "emptyDir": {"sizeLimit": "1Mi"}}));
+    spread(spec, blueprint);
     let security = object(spec, "securityContext");
     default(security, "fsGroup", json!(USER));
     default(security, "fsGroupChangePolicy", json!("OnRootMismatch"));
@@ -66,6 +67,22 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
     let grace = grace.unwrap_or(DEFAULT_GRACE_SECONDS).saturating_add(SIDECAR_GRACE_SECONDS);
     set(spec, "terminationGracePeriodSeconds", json!(grace));
     template
+}
+
+/// Two members on one node may be a quorum that goes with it: they are spread over nodes and zones as far as there are any,
+/// unless the user has said where pods go.
+fn spread(spec: &mut Value, blueprint: Blueprint<'_>) {
+    if spec.pointer("/affinity/podAntiAffinity").is_some() {
+        return;
+    }
+    let over = |key: &str| {
+        json!({
+            "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": labels::matching(blueprint.name())},
+        })
+    };
+    let constraints = json!([over("kubernetes.io/hostname"), over("topology.kubernetes.io/zone")]);
+    default(spec, "topologySpreadConstraints", constraints);
 }
 
 fn sidecar(blueprint: Blueprint<'_>) -> Value {

@@ -193,3 +193,19 @@ fn every_port_but_the_peers_is_open_to_anyone() {
     }
     assert!(!open("TCP", 2380), "the peers' port is for peers");
 }
+
+#[test]
+fn members_are_spread_over_nodes_and_zones_unless_the_user_says_where_pods_go() {
+    let constraints = |template: Value| {
+        let children =
+            made(json!({"replicas": 3, "storage": {"size": "4Gi"}, "template": {"spec": template}}));
+        pod(&children).pointer("/spec/topologySpreadConstraints").cloned()
+    };
+    let ours = constraints(json!({})).unwrap();
+    assert_eq!(ours[0]["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(ours[1]["topologyKey"], "topology.kubernetes.io/zone");
+    assert_eq!(ours[0]["whenUnsatisfiable"], "ScheduleAnyway");
+    assert_eq!(constraints(json!({"topologySpreadConstraints": []})), Some(json!([])));
+    let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}});
+    assert_eq!(constraints(json!({"affinity": apart})), None);
+}

@@ -39,7 +39,9 @@ impl<'a> Counts<'a> {
             .collect();
         let drained = well.iter().filter(|(_, report)| report.draining);
         let drained: Vec<String> = drained.map(|(pod, _)| facts.name.pod(*pod)).collect();
+        // Pods that nobody has asked for yet are not silent.
         let wanted = (0..facts.replicas).map(Ordinal);
+        let wanted = wanted.filter(|pod| pod.0 < facts.pods_wanted || facts.pods.contains_key(pod));
         let standings = wanted.map(|pod| (facts.name.pod(pod), Standing::of(facts, pod, leader)));
         let unwell = standings.filter(|(_, standing)| *standing != Standing::InStep);
         let outside = facts.reports().find(|(pod, report)| pod.0 < facts.replicas && !votes(report));

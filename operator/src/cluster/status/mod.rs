@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use self::counts::Counts;
 use super::facts::Facts;
 use super::founding::Founding;
+use super::plan::{Decision, Step, plan};
 use super::register;
-use super::plan::{Decision, Step};
 use crate::crd::RaftClusterStatus;
 
 /// What the status is made of, beside the facts.
@@ -60,7 +60,8 @@ pub fn status(facts: &Facts, decision: &Decision, context: Context<'_>) -> RaftC
         operation: operation::operation(facts, decision, &counts, context),
         conditions: previous.conditions.clone(),
     };
-    verdicts::write(&mut status, decision, &counts, context);
+    let would_settle = facts.paused && plan(&Facts { paused: false, ..facts.clone() }) == Decision::Settled;
+    verdicts::write(&mut status, decision, (&counts, would_settle), context);
     status
 }
 

@@ -214,3 +214,17 @@ fn a_change_is_named_by_what_the_configuration_goes_from_and_to() {
         assert_eq!(found, wanted, "{what}: {:?}", plan(&facts));
     }
 }
+
+#[test]
+fn a_paused_cluster_is_ready_only_if_nothing_is_left_to_do_and_calls_nobody_silent_who_was_never_asked_for() {
+    let mut facts = healthy(3);
+    facts.paused = true;
+    let status = of(&facts, &RaftClusterStatus::default(), 1);
+    assert_eq!(status.phase, Some(Phase::Paused));
+    assert!(holds(&status, "Ready"), "as the spec says");
+    facts.replicas = 5;
+    let status = of(&facts, &RaftClusterStatus::default(), 1);
+    assert!(!holds(&status, "Ready") && holds(&status, "Available"), "the scale is not done");
+    let available = status.conditions.iter().find(|condition| condition.type_ == "Available").unwrap();
+    assert_eq!(available.message, "3 of 3 voters are in step");
+}

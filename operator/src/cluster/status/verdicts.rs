@@ -9,7 +9,7 @@ use crate::crd::{Phase, RaftClusterStatus};
 pub(super) fn write(
     status: &mut RaftClusterStatus,
     decision: &Decision,
-    counts: &Counts<'_>,
+    (counts, would_settle): (&Counts<'_>, bool),
     context: Context<'_>,
 ) {
     let said = text(decision);
@@ -30,7 +30,7 @@ pub(super) fn write(
     let degraded = latched && !all_well && counts.voters > 0;
     let tolerance = counts.in_words();
     let rows = [
-        (conditions::READY, verdict(settled || (paused && all_well), &said)),
+        (conditions::READY, verdict(settled || would_settle, &said)),
         (conditions::AVAILABLE, verdict(available, &tolerance)),
         (conditions::RECONCILING, verdict(!settled && !stalled && !paused, &said)),
         (conditions::STALLED, verdict(stalled, &said)),

@@ -37,7 +37,10 @@ pub(super) struct Content {
 #[derive(Debug)]
 enum Inode {
     File(Content),
-    Dir { now: BTreeMap<String, Number>, durable: BTreeMap<String, Number> },
+    Dir {
+        now: BTreeMap<String, Number>,
+        durable: BTreeMap<String, Number>,
+    },
     /// Nobody can reach it any more.
     Gone,
 }
@@ -124,15 +127,19 @@ impl Content {
     fn lose_power(&mut self, fate: &mut impl FnMut() -> Fate) -> u64 {
         let mut lost = 0;
         let dirty = std::mem::take(&mut self.dirty);
-        let mut sectors: Vec<usize> =
-            dirty.into_iter().flat_map(|range| range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES)).collect();
+        let mut sectors: Vec<usize> = dirty
+            .into_iter()
+            .flat_map(|range| range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES))
+            .collect();
         sectors.sort_unstable();
         sectors.dedup();
         let mut emptied = Vec::new();
         for sector in sectors {
             let start = sector * SECTOR_BYTES;
             let end = (start + SECTOR_BYTES).min(self.now.len());
-            let Some(written) = self.now.get(start..end).filter(|written| !written.is_empty()) else { continue };
+            let Some(written) = self.now.get(start..end).filter(|written| !written.is_empty()) else {
+                continue;
+            };
             if self.durable.get(start..end) == Some(written) {
                 continue;
             }

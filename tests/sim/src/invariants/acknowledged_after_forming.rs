@@ -49,6 +49,9 @@ mod tests {
 
     #[test]
     fn a_write_that_is_acknowledged_before_the_cluster_is_formed() {
-        breaks_only("clients are served by a formed cluster", &[Observation::Acknowledged { cluster: ClusterId(1) }]);
+        breaks_only(
+            "clients are served by a formed cluster",
+            &[Observation::Acknowledged { cluster: ClusterId(1) }],
+        );
     }
 }

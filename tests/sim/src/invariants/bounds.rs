@@ -47,7 +47,12 @@ mod tests {
     #[test]
     fn each_bound_that_is_crossed() {
         breaks_nothing(&[progress(3, 2, 4, 5, 6), progress(7, 6, 4, 6, 6)]);
-        for crossed in [progress(4, 2, 4, 5, 6), progress(3, 6, 4, 5, 6), progress(3, 2, 6, 5, 6), progress(3, 2, 4, 7, 6)] {
+        for crossed in [
+            progress(4, 2, 4, 5, 6),
+            progress(3, 6, 4, 5, 6),
+            progress(3, 2, 6, 5, 6),
+            progress(3, 2, 4, 7, 6),
+        ] {
             breaks_only("released, snapshot, applied, committed, last in order", &[crossed]);
         }
     }

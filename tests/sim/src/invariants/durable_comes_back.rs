@@ -35,7 +35,11 @@ impl Disk {
         }
         for change in &self.interrupted {
             let parts = [
-                LogChange { installed: change.installed, hard_state: change.hard_state, ..LogChange::default() },
+                LogChange {
+                    installed: change.installed,
+                    hard_state: change.hard_state,
+                    ..LogChange::default()
+                },
                 LogChange { entries: change.entries.clone(), ..LogChange::default() },
             ];
             for part in parts {
@@ -121,8 +125,10 @@ mod tests {
             let change = LogChange { entries: vec![line(1, 1), line(2, 1)], ..state(1, 1, 0) };
             persisted(1, change)
         };
-        let under_way =
-            || Observation::Interrupted { member: MemberId(1), changes: vec![entries(&[line(2, 1), line(3, 1)])] };
+        let under_way = || Observation::Interrupted {
+            member: MemberId(1),
+            changes: vec![entries(&[line(2, 1), line(3, 1)])],
+        };
         breaks_nothing(&[written(), recovered(&[(1, 1), (2, 1)], 2)]);
         breaks_nothing(&[written(), under_way(), recovered(&[(1, 1), (2, 1), (3, 1)], 3)]);
         breaks_nothing(&[written(), recovered(&[(2, 1)], 2)]);

@@ -37,7 +37,11 @@ mod tests {
 
     #[test]
     fn two_states_at_one_index() {
-        let at = |member, index, digest| Observation::State { member: MemberId(member), index: Index(index), digest };
+        let at = |member, index, digest| Observation::State {
+            member: MemberId(member),
+            index: Index(index),
+            digest,
+        };
         breaks_nothing(&[at(1, 5, 7), at(2, 5, 7), at(2, 6, 8)]);
         breaks_only("equal applied index, equal state", &[at(1, 5, 7), at(2, 5, 8)]);
     }

@@ -60,7 +60,12 @@ mod tests {
     #[test]
     fn a_second_vote_in_a_term_and_a_term_that_goes_back() {
         let had = || persisted(1, state(3, 2, 0));
-        breaks_nothing(&[had(), persisted(1, state(3, 2, 5)), persisted(1, state(4, 0, 5)), persisted(1, state(4, 1, 5))]);
+        breaks_nothing(&[
+            had(),
+            persisted(1, state(3, 2, 5)),
+            persisted(1, state(4, 0, 5)),
+            persisted(1, state(4, 1, 5)),
+        ]);
         breaks_only("term and vote monotonic", &[had(), persisted(1, state(3, 1, 0))]);
         breaks_only("term and vote monotonic", &[had(), persisted(1, state(2, 2, 0))]);
     }

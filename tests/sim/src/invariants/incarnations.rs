@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn an_id_on_two_disks_and_an_id_in_two_processes() {
-        let opened = |member, disk| Observation::Opened { member: MemberId(member), disk, abandoned: Vec::new() };
+        let opened =
+            |member, disk| Observation::Opened { member: MemberId(member), disk, abandoned: Vec::new() };
         let closed = |member| Observation::Closed { member: MemberId(member) };
         breaks_nothing(&[opened(1, 1), closed(1), opened(1, 1), opened(2, 2)]);
         let name = "one live incarnation of an id, on one disk";

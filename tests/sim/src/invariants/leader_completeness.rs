@@ -61,7 +61,11 @@ mod tests {
     #[test]
     fn a_leader_without_a_committed_entry_or_with_another_in_its_place() {
         let committed = handed(1, 7, 2, 9);
-        breaks_nothing(&[committed.clone(), leads(2, 3, 7, Holds::Entry(Term(2))), leads(3, 4, 7, Holds::Compacted)]);
+        breaks_nothing(&[
+            committed.clone(),
+            leads(2, 3, 7, Holds::Entry(Term(2))),
+            leads(3, 4, 7, Holds::Compacted),
+        ]);
         breaks_only("leader completeness", &[committed.clone(), leads(2, 3, 7, Holds::Nothing)]);
         breaks_only("leader completeness", &[committed, leads(2, 3, 7, Holds::Entry(Term(1)))]);
     }

@@ -61,13 +61,16 @@ impl Invariant for LogMatching {
 #[cfg(test)]
 mod tests {
     use super::super::traces::*;
-    use super::*;
     use crate::observation::Line;
 
     #[test]
     fn one_entry_with_two_contents_or_two_pasts() {
         let first = persisted(1, entries(&[line(1, 1), line(2, 2)]));
-        breaks_nothing(&[first.clone(), persisted(2, entries(&[line(1, 1)])), persisted(2, entries(&[line(2, 2)]))]);
+        breaks_nothing(&[
+            first.clone(),
+            persisted(2, entries(&[line(1, 1)])),
+            persisted(2, entries(&[line(2, 2)])),
+        ]);
         let other = Line { digest: 0, ..line(2, 2) };
         breaks_only("log matching", &[first.clone(), persisted(2, entries(&[other]))]);
         let past = persisted(2, entries(&[Line { digest: 1, ..line(1, 2) }, line(2, 2)]));

@@ -23,7 +23,9 @@ impl Invariant for RemovedIds {
             }
             for id in members {
                 if let Some(since) = self.0.get(&(*cluster, *id)).filter(|since| *since <= index) {
-                    return Err(format!("{id} was removed by {since} and is in the configuration of {index}"));
+                    return Err(format!(
+                        "{id} was removed by {since} and is in the configuration of {index}"
+                    ));
                 }
             }
         }
@@ -46,7 +48,14 @@ mod tests {
             tombstones: tombstones.iter().copied().map(MemberId).collect(),
             formed: false,
         };
-        breaks_nothing(&[configured(5, &[1, 2], &[3]), configured(4, &[1, 2, 3], &[]), configured(6, &[1], &[2, 3])]);
-        breaks_only("a removed id never counts", &[configured(5, &[1, 2], &[3]), configured(6, &[1, 2, 3], &[])]);
+        breaks_nothing(&[
+            configured(5, &[1, 2], &[3]),
+            configured(4, &[1, 2, 3], &[]),
+            configured(6, &[1], &[2, 3]),
+        ]);
+        breaks_only(
+            "a removed id never counts",
+            &[configured(5, &[1, 2], &[3]), configured(6, &[1, 2, 3], &[])],
+        );
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use outrigger_core::error::Refusal;
 use outrigger_core::event::Event;
 use outrigger_core::mvcc::{
-    Command, Compact, Compare, CompareResult, CompareTarget, KeyRange, KvOp, OpResponse, Put, Range, Txn, TxnOp,
-    TxnOperation, View,
+    Command, Compact, Compare, CompareResult, CompareTarget, KeyRange, KvOp, OpResponse, Put, Range, Txn,
+    TxnOp, TxnOperation, View,
 };
 use outrigger_core::state_machine::Output;
 use outrigger_core::types::{ReadId, Revision};
@@ -135,11 +135,8 @@ fn command(key: usize, call: Call) -> Option<Command> {
                 Some(value) => CompareTarget::Value(bytes_of(value)),
                 None => CompareTarget::Version(0),
             };
-            let compare = Compare {
-                range: range(key),
-                result: CompareResult::Equal as i32,
-                target: Some(target),
-            };
+            let compare =
+                Compare { range: range(key), result: CompareResult::Equal as i32, target: Some(target) };
             KvOp::Txn(Txn {
                 compare: vec![compare],
                 success: vec![TxnOperation { op: Some(TxnOp::Put(put(key, new))) }],
@@ -250,7 +247,13 @@ impl World {
         self.finish(client, number, answered);
     }
 
-    pub(super) fn read_answered(&mut self, client: usize, number: u64, view: &View, outcome: Result<(), Refusal>) {
+    pub(super) fn read_answered(
+        &mut self,
+        client: usize,
+        number: u64,
+        view: &View,
+        outcome: Result<(), Refusal>,
+    ) {
         let Some(key) = self
             .clients
             .all
@@ -297,10 +300,21 @@ impl World {
         if let What::Call(call) = open.what {
             let key = KeyId(open.key as u32);
             let (invoked, returned) = (open.invoked, now);
-            self.clients.history.push(Operation { client: client as u32, key, call, outcome, invoked, returned });
+            self.clients.history.push(Operation {
+                client: client as u32,
+                key,
+                call,
+                outcome,
+                invoked,
+                returned,
+            });
         }
         let number = open.number;
-        self.tell(None, || format!("client {client}: {:?} on k{} → {outcome:?}", open.what, open.key), number);
+        self.tell(
+            None,
+            || format!("client {client}: {:?} on k{} → {outcome:?}", open.what, open.key),
+            number,
+        );
         let delay = self.clients.random.within(MS, pause);
         self.after(delay, Happening::Client(client));
     }

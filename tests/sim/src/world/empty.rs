@@ -2,8 +2,8 @@
 
 use outrigger_core::error::Refusal;
 use outrigger_core::event::{AdminReply, AdminRequest, Event};
-use outrigger_core::membership::Route;
 use outrigger_core::log::HardState;
+use outrigger_core::membership::Route;
 use outrigger_core::types::{AdminId, ClusterId, Index, MemberId, Term};
 use outrigger_member::founding::{self, Founding, Ground};
 
@@ -74,10 +74,13 @@ impl World {
         process.life = Life::Empty { joining: Some(first) };
         let request = AdminRequest::Join { cluster: first, route: own, abandoned };
         let caller = AdminCaller::Joiner { at: process.at, cluster: first };
-        self.after(JOIN_TIMEOUT, Happening::Process(process.at, Input::JoinAnswered {
-            cluster: first,
-            outcome: Err(Refusal::Timeout),
-        }));
+        self.after(
+            JOIN_TIMEOUT,
+            Happening::Process(
+                process.at,
+                Input::JoinAnswered { cluster: first, outcome: Err(Refusal::Timeout) },
+            ),
+        );
         self.admin_call(seed.pod, request, caller);
         Ending::GoesOn
     }
@@ -106,7 +109,9 @@ impl World {
     ) -> Ending {
         match &mut process.life {
             Life::Empty { joining } if *joining == Some(cluster) => *joining = None,
-            Life::Empty { .. } | Life::Opening | Life::Member(_) | Life::Faulted { .. } => return Ending::GoesOn,
+            Life::Empty { .. } | Life::Opening | Life::Member(_) | Life::Faulted { .. } => {
+                return Ending::GoesOn;
+            }
         }
         let Ok(AdminReply::Joined { members, .. }) = outcome else {
             self.after(ROUND, Happening::Process(process.at, Input::Round));
@@ -163,7 +168,8 @@ impl World {
         process.dir.clear_unfounded().map_err(drop)?;
         let (fs, dir) = (process.disk.shared(), pods::data_dir());
         let member: MemberId = own.id;
-        begin(Ground { fs: &fs, dir: &dir, cluster, member, segment_size_bytes: SEGMENT_BYTES }, &own).map_err(drop)?;
+        begin(Ground { fs: &fs, dir: &dir, cluster, member, segment_size_bytes: SEGMENT_BYTES }, &own)
+            .map_err(drop)?;
         process.dir.set_cluster(cluster).map_err(drop)
     }
 

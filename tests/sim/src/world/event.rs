@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use bytes::Bytes;
+use outrigger_core::error::Refusal;
 use outrigger_core::event::{AdminReply, Delivery};
 use outrigger_core::membership::Route;
-use outrigger_core::error::Refusal;
 use outrigger_core::snapshot::SnapshotHeader;
 use outrigger_core::types::{ClusterId, FetchId, Index, MemberId, Term};
 
@@ -39,26 +39,47 @@ pub(super) enum Happening {
 pub(super) enum Input {
     Tick,
     /// A peer's message.
-    Message { from: MemberId, bytes: Bytes },
+    Message {
+        from: MemberId,
+        bytes: Bytes,
+    },
     /// This process dials a peer.
-    Dial { peer: MemberId },
+    Dial {
+        peer: MemberId,
+    },
     /// The stream to a peer is gone: its process ended, or has been silent for too long.
-    StreamBroke { peer: MemberId, other: At },
+    StreamBroke {
+        peer: MemberId,
+        other: At,
+    },
     /// A peer has shaken hands with this process.
     Met(Box<Route>),
     LogDone,
     ApplyDone,
     SnapshotWritten,
     TakeSnapshot,
-    Fetched { id: FetchId, from: Index, to: Index, max_bytes: usize },
+    Fetched {
+        id: FetchId,
+        from: Index,
+        to: Index,
+        max_bytes: usize,
+    },
     SnapshotArrives(Box<Stream>),
     /// What arrived of it is written.
     SnapshotStored,
-    SnapshotSent { to: MemberId, delivery: Delivery },
-    CampaignDue { term: Term },
+    SnapshotSent {
+        to: MemberId,
+        delivery: Delivery,
+    },
+    CampaignDue {
+        term: Term,
+    },
     /// An empty disk asks who is there.
     Round,
-    JoinAnswered { cluster: ClusterId, outcome: Result<AdminReply, Refusal> },
+    JoinAnswered {
+        cluster: ClusterId,
+        outcome: Result<AdminReply, Refusal>,
+    },
     /// A full disk is asked again.
     AskDisk,
     Resumes,

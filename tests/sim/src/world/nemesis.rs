@@ -61,103 +61,111 @@ impl World {
         }
     }
 
+    /// `false`: there was nothing that it could have happened to.
     fn carry_out(&mut self, fault: usize, kind: Kind) -> bool {
         match kind {
             Kind::Kill { pod } => self.crash(pod, false),
             Kind::PowerCut { pod } => self.crash(pod, true),
             Kind::PowerCutAll => {
-                let all = 0..self.pods.len() as u8;
-                all.fold(false, |any, pod| self.crash(pod, true) || any)
+                let crashed = (0..self.pods.len() as u8).filter(|pod| self.crash(*pod, true)).count();
+                crashed > 0
             }
-            Kind::Fuse { pod, changes, power } => {
-                let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-                disk.with_faults(|faults| faults.fuse = Some(u64::from(changes)));
-                self.nemesis.next_loss(pod, power);
-                true
-            }
-            Kind::FuseAtStart { pod, changes, power } => {
-                if !self.crash(pod, power) {
-                    return false;
-                }
-                if let Some(there) = self.pod(pod) {
-                    there.volume.disk.with_faults(|faults| faults.fuse = Some(u64::from(changes)));
-                }
-                self.nemesis.next_loss(pod, power);
-                true
-            }
-            Kind::Wipe { pod } => {
-                if !self.may_lose(pod) {
-                    return false;
-                }
-                self.nemesis.last_loss = Some(self.now);
-                self.replace_volume(pod);
-                true
-            }
+            Kind::Wipe { pod } => self.wipe(pod),
             Kind::Rot { pod } => self.rot(pod),
-            Kind::FullDisk { pod, ms } => {
-                let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-                let used = disk.used_bytes();
-                disk.with_faults(|faults| faults.capacity_bytes = Some(used));
-                self.ends(fault, ms)
-            }
-            Kind::FailedSync { pod } => {
-                let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-                disk.with_faults(|faults| faults.failing_sync = true);
-                true
-            }
-            Kind::Scale { replicas } => {
-                self.operator.replicas = replicas;
-                true
-            }
-            Kind::Transfer { to } => self.transfer_to(to),
-            Kind::Snapshot { pod } => self.tell_node(pod, |_| Event::SnapshotDue),
-            Kind::FalseAlarm { pod } => self.tell_node(pod, |term| Event::LeaderGone { term }),
-            Kind::OperatorCrash => {
-                self.operator_crashes(0);
-                true
-            }
-            Kind::TwoOperators { ms } => {
-                self.second_operator(self.now + u64::from(ms) * MS);
-                true
-            }
-            Kind::SlowOperator { delay_ms, ms } => {
-                self.operator.slow = (self.now + u64::from(ms) * MS, u64::from(delay_ms) * MS);
-                true
-            }
-            Kind::ForgetRegister => {
-                // Somebody who edits the status of a cluster that was never formed has to tidy up by hand, and is told so.
-                let is_latched = matches!(self.operator.register, Founding::Latched(_));
-                if is_latched && self.known.formed.is_some() {
-                    self.operator.register = Founding::None;
-                    self.operator.version += 1;
-                }
-                is_latched
-            }
-            Kind::Roll => {
-                self.pods.iter_mut().for_each(|pod| pod.outdated = pod.wanted);
-                true
+            Kind::FuseAtStart { pod, changes, power } => {
+                self.crash(pod, power) && self.light_fuse(pod, changes, power)
             }
             Kind::Move { pod } => {
-                if self.process(pod).is_none() {
-                    return false;
-                }
-                if let Some(there) = self.pod_mut(pod) {
+                let is_up = self.process(pod).is_some();
+                if let Some(there) = self.pod_mut(pod).filter(|_| is_up) {
                     there.address += 1;
                 }
                 self.crash(pod, false)
             }
-            of_a_while @ (Kind::Pause { .. }
+            Kind::Transfer { to } => self.transfer_to(to),
+            Kind::Snapshot { pod } => self.tell_node(pod, |_| Event::SnapshotDue),
+            Kind::FalseAlarm { pod } => self.tell_node(pod, |term| Event::LeaderGone { term }),
+            Kind::Fuse { .. } | Kind::FullDisk { .. } | Kind::FailedSync { .. } => {
+                self.of_a_disk(fault, &kind)
+            }
+            Kind::Pause { .. }
             | Kind::Partition { .. }
             | Kind::OneWay { .. }
             | Kind::Lossy { .. }
             | Kind::SlowNetwork { .. }
             | Kind::SlowDisk { .. }
             | Kind::ClockDrift { .. }
-            | Kind::SlowApplier { .. }) => self.for_a_while(&of_a_while),
+            | Kind::SlowApplier { .. } => self.for_a_while(&kind),
+            Kind::Scale { .. }
+            | Kind::OperatorCrash
+            | Kind::TwoOperators { .. }
+            | Kind::SlowOperator { .. }
+            | Kind::ForgetRegister
+            | Kind::Roll => self.of_the_cluster(&kind),
         }
     }
 
+    fn wipe(&mut self, pod: u8) -> bool {
+        if !self.may_lose(pod) {
+            return false;
+        }
+        self.nemesis.last_loss = Some(self.now);
+        self.replace_volume(pod);
+        true
+    }
+
+    fn light_fuse(&mut self, pod: u8, changes: u32, power: bool) -> bool {
+        let Some(there) = self.pod(pod) else { return false };
+        there.volume.disk.with_faults(|faults| faults.fuse = Some(u64::from(changes)));
+        self.nemesis.next_loss(pod, power);
+        true
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
+    fn of_a_disk(&mut self, fault: usize, kind: &Kind) -> bool {
+        let pod = match kind {
+            Kind::Fuse { pod, .. } | Kind::FullDisk { pod, .. } | Kind::FailedSync { pod } => *pod,
+            _ => return false,
+        };
+        let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
+        match kind {
+            Kind::Fuse { changes, power, .. } => {
+                self.light_fuse(pod, *changes, *power);
+            }
+            Kind::FullDisk { ms, .. } => {
+                let used = disk.used_bytes();
+                disk.with_faults(|faults| faults.capacity_bytes = Some(used));
+                self.after(u64::from(*ms) * MS, Happening::FaultEnds(fault));
+            }
+            _ => disk.with_faults(|faults| faults.failing_sync = true),
+        }
+        true
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
+    fn of_the_cluster(&mut self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Scale { replicas } => self.operator.replicas = *replicas,
+            Kind::OperatorCrash => self.operator_crashes(0),
+            Kind::TwoOperators { ms } => self.second_operator(self.now + u64::from(*ms) * MS),
+            Kind::SlowOperator { delay_ms, ms } => {
+                self.operator.slow = (self.now + u64::from(*ms) * MS, u64::from(*delay_ms) * MS);
+            }
+            Kind::Roll => self.pods.iter_mut().for_each(|pod| pod.outdated = pod.wanted),
+            // Somebody who edits the status of a cluster that was never formed has to tidy up by hand, and is told so.
+            Kind::ForgetRegister
+                if matches!(self.operator.register, Founding::Latched(_)) && self.known.formed.is_some() =>
+            {
+                self.operator.register = Founding::None;
+                self.operator.version += 1;
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// What has an end of its own in what it changes.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
     fn for_a_while(&mut self, kind: &Kind) -> bool {
         let now = self.now;
         let until = |ms: &u32| now + u64::from(*ms) * MS;
@@ -207,11 +215,6 @@ impl World {
         }
     }
 
-    fn ends(&mut self, fault: usize, ms: u32) -> bool {
-        self.after(u64::from(ms) * MS, Happening::FaultEnds(fault));
-        true
-    }
-
     pub(super) fn fault_ends(&mut self, fault: usize) {
         if let Some(Kind::FullDisk { pod, .. }) = self.schedule.faults.get(fault).map(|fault| &fault.kind)
             && let Some(there) = self.pod(*pod)
@@ -230,15 +233,17 @@ impl World {
     }
 
     fn transfer_to(&mut self, to: u8) -> bool {
-        let leader = (0..self.pods.len() as u8)
-            .find(|pod| self.process(*pod).and_then(|process| process.running()).is_some_and(|it| it.told.leads.is_some()));
+        let leader = (0..self.pods.len() as u8).find(|pod| {
+            self.process(*pod).and_then(|process| process.running()).is_some_and(|it| it.told.leads.is_some())
+        });
         let Some(leader) = leader else { return false };
         self.with_process(leader, |world, process| world.transfer(process, Some(pods::name(to))));
         true
     }
 
     fn tell_node(&mut self, pod: u8, event: impl FnOnce(outrigger_core::types::Term) -> Event) -> bool {
-        let Some(term) = self.process(pod).and_then(|process| process.running()).map(|it| it.node.glance().term)
+        let Some(term) =
+            self.process(pod).and_then(|process| process.running()).map(|it| it.node.glance().term)
         else {
             return false;
         };
@@ -281,7 +286,8 @@ impl World {
         // The last frame of the last segment cannot be told from a torn one: the format says so, and promises nothing.
         let Some(path) = files.iter().rev().nth(1) else { return false };
         let Some(written) = disk.content(path) else { return false };
-        let used: Vec<usize> = (4_096..written.len()).filter(|at| written.get(*at).is_some_and(|byte| *byte != 0)).collect();
+        let used: Vec<usize> =
+            (4_096..written.len()).filter(|at| written.get(*at).is_some_and(|byte| *byte != 0)).collect();
         let Some(offset) = self.chance.pick(&used).copied() else { return false };
         let bit = self.chance.below(8) as u8;
         let Some(volume) = self.pod(pod).map(|pod| pod.volume.number) else { return false };
@@ -380,7 +386,8 @@ impl World {
             return;
         }
         // Read where most is applied: everything that was acknowledged must be there, or have been overwritten.
-        let nodes = self.pods.iter().filter_map(|pod| pod.process.as_ref()).filter_map(|process| process.running());
+        let nodes =
+            self.pods.iter().filter_map(|pod| pod.process.as_ref()).filter_map(|process| process.running());
         let Some(newest) = nodes.max_by_key(|running| running.view_index) else { return };
         let final_state: HashMap<KeyId, Stored> = super::clients::stored(&newest.view).collect();
         if let Err(lost) = acknowledged::check(&self.clients.history, &final_state) {

@@ -55,12 +55,15 @@ struct Operator {
     stuck: Stuck,
 }
 
+/// By pod: the number of its volume, and which of its processes.
+type Seen = BTreeMap<u8, (u64, u32)>;
+
 #[derive(Debug)]
 struct Pass {
     facts: Facts,
     version: u64,
     /// Volume and process behind each pod, as they were seen: what is deleted is deleted by its uid.
-    seen: BTreeMap<u8, (u64, u32)>,
+    seen: Seen,
 }
 
 /// What an operator does next.
@@ -76,7 +79,7 @@ enum What {
     Pass,
     Look(u8),
     Decide,
-    Act(Box<(Step, u64, BTreeMap<u8, (u64, u32)>)>),
+    Act(Box<(Step, u64, Seen)>),
 }
 
 impl Cluster {
@@ -235,7 +238,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, step: Step, version: u64, seen: &BTreeMap<u8, (u64, u32)>) {
+    fn act(&mut self, step: Step, version: u64, seen: &Seen) {
         match step {
             Step::SetPods { to, .. } => {
                 self.operator.pods_wanted = to;
@@ -284,7 +287,8 @@ impl World {
                 self.with_process(pod.0, |world, process| world.transfer(process, Some(pods::name(to.0))));
             }
             Step::ReplaceVolume { pod, .. } => {
-                let is_same = self.pod(pod.0).map(|pod| pod.volume.number) == seen.get(&pod.0).map(|seen| seen.0);
+                let is_same =
+                    self.pod(pod.0).map(|pod| pod.volume.number) == seen.get(&pod.0).map(|seen| seen.0);
                 if is_same {
                     self.coverage.note("volume replaced by the operator");
                     self.replace_volume(pod.0);

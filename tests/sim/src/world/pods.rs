@@ -74,7 +74,10 @@ impl World {
 
     /// Which pod answers at an address, if any does.
     pub(super) fn resolve(&self, wanted: &str) -> Option<u8> {
-        (0_u8..).zip(&self.pods).find(|(pod, there)| there.wanted && address(*pod, there.address) == wanted).map(|(pod, _)| pod)
+        (0_u8..)
+            .zip(&self.pods)
+            .find(|(pod, there)| there.wanted && address(*pod, there.address) == wanted)
+            .map(|(pod, _)| pod)
     }
 
     /// A new volume, empty.
@@ -161,7 +164,9 @@ impl World {
                 self.crash_disk(pod);
                 self.start_pod_after(pod, 500 * MS, 2 * SECOND);
             }
-            Err(error) => self.broken("a crash leaves a directory that opens", format!("orders-{pod}: {error}")),
+            Err(error) => {
+                self.broken("a crash leaves a directory that opens", format!("orders-{pod}: {error}"))
+            }
         }
     }
 

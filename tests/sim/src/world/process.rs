@@ -143,7 +143,11 @@ impl Process {
     }
 
     pub(super) fn options(&self, cluster: ClusterId) -> WalOptions {
-        WalOptions { segment_size_bytes: SEGMENT_BYTES, must_exist: true, ..WalOptions::new(cluster, self.member()) }
+        WalOptions {
+            segment_size_bytes: SEGMENT_BYTES,
+            must_exist: true,
+            ..WalOptions::new(cluster, self.member())
+        }
     }
 }
 
@@ -205,12 +209,21 @@ impl World {
         self.coverage.add("torn tail", report.torn.len() as u64);
         let entries = entries_of(&log);
         let (first, last) = (log.first_index, log.last_index);
-        self.tell(Some(process.at), || format!("recovered {first}..={last}, term {}", log.hard_state.term), last.0);
+        self.tell(
+            Some(process.at),
+            || format!("recovered {first}..={last}, term {}", log.hard_state.term),
+            last.0,
+        );
         let state = LogState { hard_state: log.hard_state, entries, last };
         self.observe(node.status().cluster, &Observation::Recovered { member: own.id, log: state });
         for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
             let (id, name, address) = (seed.id, seed.name, seed.address);
-            node.handle(outrigger_core::event::Event::Handshake(Route { id, name, address, ..Route::default() }));
+            node.handle(outrigger_core::event::Event::Handshake(Route {
+                id,
+                name,
+                address,
+                ..Route::default()
+            }));
         }
         let ids = ProposalId {
             member: own.id,

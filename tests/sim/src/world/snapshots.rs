@@ -27,12 +27,18 @@ impl World {
         let (info, bytes) = match file {
             Ok(file) => file,
             Err(_) => {
-                self.after(MS, Happening::Process(at, Input::SnapshotSent { to, delivery: Delivery::NoFile }));
+                self.after(
+                    MS,
+                    Happening::Process(at, Input::SnapshotSent { to, delivery: Delivery::NoFile }),
+                );
                 return;
             }
         };
         let target = running.routes.get(&to).and_then(|route| self.resolve(&route.address));
-        let target = target.filter(|pod| self.passes(at.pod, *pod)).and_then(|pod| self.process(pod)).map(|other| other.at);
+        let target = target
+            .filter(|pod| self.passes(at.pod, *pod))
+            .and_then(|pod| self.process(pod))
+            .map(|other| other.at);
         let Life::Member(running) = &mut process.life else { return };
         let from = running.own.id;
         let breaks = self.network.chance(150);
@@ -41,7 +47,8 @@ impl World {
         match target {
             Some(target) => {
                 let SendSnapshot { header, message, .. } = send;
-                let stream = Stream { sender: at, from, to, header, message, file: bytes, crc: info.crc, breaks_at };
+                let stream =
+                    Stream { sender: at, from, to, header, message, file: bytes, crc: info.crc, breaks_at };
                 let input = Input::SnapshotArrives(Box::new(stream));
                 self.after(delay, Happening::Process(target, input));
             }
@@ -93,7 +100,10 @@ impl World {
             Ok(Some(header)) => {
                 self.coverage.note("snapshot streamed");
                 let Stream { from, message, .. } = *stream;
-                self.turn(process, vec![Event::SnapshotReceived { header }, Event::Peer { from, bytes: message }])
+                self.turn(
+                    process,
+                    vec![Event::SnapshotReceived { header }, Event::Peer { from, bytes: message }],
+                )
             }
             Err(_) if process.disk.is_burnt() => Ending::Crash(boundary::RECEIPT),
             Ok(None) | Err(_) => {
@@ -103,14 +113,22 @@ impl World {
         }
     }
 
-    fn report_sent(&mut self, sender: super::event::At, to: outrigger_core::types::MemberId, delivery: Delivery) {
+    fn report_sent(
+        &mut self,
+        sender: super::event::At,
+        to: outrigger_core::types::MemberId,
+        delivery: Delivery,
+    ) {
         let delay = self.latency();
         self.after(delay, Happening::Process(sender, Input::SnapshotSent { to, delivery }));
     }
 }
 
 /// Takes in what arrives of a stream, from where an earlier one broke off. `None`: it broke off again.
-pub(super) fn receive(snapshots: &Snapshots, stream: &Stream) -> Result<Option<SnapshotHeader>, SnapshotError> {
+pub(super) fn receive(
+    snapshots: &Snapshots,
+    stream: &Stream,
+) -> Result<Option<SnapshotHeader>, SnapshotError> {
     let id = id_of(&stream.header);
     let transfer = Transfer { id, crc: stream.crc, len: stream.file.len() as u64 };
     let mut incoming = snapshots.store().incoming(transfer)?;

@@ -64,7 +64,11 @@ impl World {
     /// A message's way from pod to pod.
     pub(super) fn latency(&mut self) -> Time {
         let usual = self.network.within(100, 2 * MS);
-        if self.links.slow.0 > self.now { usual + self.network.within(0, self.links.slow.1 + 1) } else { usual }
+        if self.links.slow.0 > self.now {
+            usual + self.network.within(0, self.links.slow.1 + 1)
+        } else {
+            usual
+        }
     }
 
     pub(super) fn passes(&self, from: u8, to: u8) -> bool {
@@ -146,9 +150,11 @@ impl World {
             Some(stream) if stream.open.is_none() => stream.is_dialling = false,
             Some(_) | None => return Ending::GoesOn,
         }
-        let target = self.resolve(&route.address).filter(|pod| self.passes(at.pod, *pod) && self.passes(*pod, at.pod));
+        let target =
+            self.resolve(&route.address).filter(|pod| self.passes(at.pod, *pod) && self.passes(*pod, at.pod));
         let other = target.and_then(|pod| self.process(pod)).filter(|other| self.answers(other));
-        let Some((to, answer)) = other.map(|other| (other.at, shake_hands(other, Claim { cluster, from: own.id, to: peer })))
+        let Some((to, answer)) =
+            other.map(|other| (other.at, shake_hands(other, Claim { cluster, from: own.id, to: peer })))
         else {
             // A live host without a process refuses at once: then a leader that was there is gone.
             let refused = target.is_some_and(|pod| self.process(pod).is_none());
@@ -170,7 +176,10 @@ impl World {
             }
             Err(Refused::Removed) => Ending::Removed,
             Err(
-                Refused::WrongCluster | Refused::WrongTarget | Refused::ImpossibleSender | Refused::BeingRemoved,
+                Refused::WrongCluster
+                | Refused::WrongTarget
+                | Refused::ImpossibleSender
+                | Refused::BeingRemoved,
             ) => self.dial_failed(process, peer, false),
         }
     }
@@ -196,7 +205,11 @@ impl World {
     }
 
     fn poke(&mut self, at: At, peer: MemberId) {
-        let waits = self.links.streams.get_mut(&(at, peer)).filter(|stream| stream.open.is_none() && stream.is_dialling);
+        let waits = self
+            .links
+            .streams
+            .get_mut(&(at, peer))
+            .filter(|stream| stream.open.is_none() && stream.is_dialling);
         if let Some(stream) = waits {
             stream.failures = 0;
             self.after(MS, Happening::Process(at, Input::Dial { peer }));

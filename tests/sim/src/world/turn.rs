@@ -107,7 +107,8 @@ impl World {
         }
         for message in effects.messages {
             let (to, class) = (message.to, message.class);
-            if !self.send(process, message) && class != MessageClass::Heartbeat && !unreachable.contains(&to) {
+            if !self.send(process, message) && class != MessageClass::Heartbeat && !unreachable.contains(&to)
+            {
                 unreachable.push(to);
             }
         }
@@ -167,7 +168,10 @@ impl World {
                         && running.view_index < *index
                     {
                         let (has, index) = (running.view_index, *index);
-                        self.broken("a read sees what it was promised", format!("the view is at {has}, not {index}"));
+                        self.broken(
+                            "a read sees what it was promised",
+                            format!("the view is at {has}, not {index}"),
+                        );
                     }
                     let view = running.view.clone();
                     self.read_answered(client, call, &view, outcome.map(drop));
@@ -211,16 +215,12 @@ impl World {
                 self.see_commit(running, commit);
             }
         }
-        self.observe(running.cluster, &Observation::Progress {
-            member,
-            boot: running.ids.boot,
-            first,
-            snapshot,
-            applied,
-            commit,
-            last,
-        });
-        let is_news = glance.configuration_index != running.told.configuration || glance.formed != running.told.formed;
+        self.observe(
+            running.cluster,
+            &Observation::Progress { member, boot: running.ids.boot, first, snapshot, applied, commit, last },
+        );
+        let is_news =
+            glance.configuration_index != running.told.configuration || glance.formed != running.told.formed;
         if is_news {
             self.see_configuration(at, running);
         }
@@ -267,22 +267,36 @@ impl World {
         }
         (told.configuration, told.formed, told.joint) =
             (status.configuration_index, status.formed, conf.is_joint());
-        let members: Vec<MemberId> = [&conf.voters, &conf.learners, &conf.voters_outgoing, &conf.learners_next]
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
+        let members: Vec<MemberId> =
+            [&conf.voters, &conf.learners, &conf.voters_outgoing, &conf.learners_next]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect();
         let (voters, index) = (conf.voters.len(), status.configuration_index);
         self.note_voters(&status);
-        self.tell(Some(at), || format!("configuration {index}: {voters} voters, {} in all, formed {}", members.len(), status.formed), index.0);
-        self.observe(running.cluster, &Observation::Configured {
-            member: running.own.id,
-            cluster: status.cluster,
-            index,
-            members,
-            tombstones: status.tombstones,
-            formed: status.formed,
-        });
+        self.tell(
+            Some(at),
+            || {
+                format!(
+                    "configuration {index}: {voters} voters, {} in all, formed {}",
+                    members.len(),
+                    status.formed
+                )
+            },
+            index.0,
+        );
+        self.observe(
+            running.cluster,
+            &Observation::Configured {
+                member: running.own.id,
+                cluster: status.cluster,
+                index,
+                members,
+                tombstones: status.tombstones,
+                formed: status.formed,
+            },
+        );
     }
 
     /// Which voters are new, and whether they took somebody's place: for the coverage.
@@ -306,7 +320,10 @@ impl World {
             let digest = digest_of(item);
             let (index, term) = (item.index, item.term);
             self.note_committed(running.cluster, index, term);
-            self.observe(running.cluster, &Observation::Handed { member: running.own.id, index, term, digest });
+            self.observe(
+                running.cluster,
+                &Observation::Handed { member: running.own.id, index, term, digest },
+            );
         }
     }
 

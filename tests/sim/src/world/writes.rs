@@ -92,7 +92,9 @@ impl World {
         }
         match error {
             WriteError::Io(_) | WriteError::NoSpace(_) | WriteError::Poisoned => {}
-            WriteError::TooLarge { .. } | WriteError::BatchOrder { .. } | WriteError::Contradiction { .. } => {
+            WriteError::TooLarge { .. }
+            | WriteError::BatchOrder { .. }
+            | WriteError::Contradiction { .. } => {
                 self.broken("the log takes what the node writes", super::process::chain(error));
             }
         }
@@ -152,7 +154,10 @@ impl World {
                         Ok(applier) => running.applier = applier,
                         Err(error) => {
                             let text = super::process::chain(&error);
-                            self.broken("a received snapshot can be restored", format!("orders-{}: {text}", at.pod));
+                            self.broken(
+                                "a received snapshot can be restored",
+                                format!("orders-{}: {text}", at.pod),
+                            );
                             return Ending::Stopped;
                         }
                     }
@@ -204,7 +209,13 @@ impl World {
         }
     }
 
-    pub(super) fn fetched(&mut self, process: &mut Process, fetch: FetchId, range: Range<Index>, max_bytes: usize) -> Ending {
+    pub(super) fn fetched(
+        &mut self,
+        process: &mut Process,
+        fetch: FetchId,
+        range: Range<Index>,
+        max_bytes: usize,
+    ) -> Ending {
         let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
         self.coverage.note("old entries fetched");
         match running.reader.read(range.clone(), max_bytes) {

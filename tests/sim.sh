@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The simulator: tests/sim.sh run | replay | shrink | mutants. By environment: SEED, SCHEDULE, SECONDS_EACH (simulated), BUDGET (seconds), FIRST,
+# AT_LEAST (seeds), LOG=1, MUTANT (a planted bug, for replay and shrink).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+what=$1
+features=()
+if [[ $what == mutants || -n ${MUTANT:-} ]]; then features=(--features mutants); fi
+$cargo build --locked --quiet --profile sim -p outrigger-sim "${features[@]}"
+sim=target/sim/sim
+each=(--seconds "${SECONDS_EACH:-860}")
+one=("${each[@]}")
+if [[ -n ${SCHEDULE:-} ]]; then one+=(--schedule "$SCHEDULE"); else one+=(--seed "${SEED:-1}"); fi
+if [[ -n ${MUTANT:-} ]]; then one+=(--mutant "$MUTANT"); fi
+if [[ ${LOG:-} == 1 ]]; then one+=(--log); fi
+case $what in
+run) exec "$sim" run --budget-seconds "${BUDGET:-120}" --first "${FIRST:-1}" --at-least "${AT_LEAST:-1}" --threads 2 "${each[@]}" --all-met ;;
+replay) exec "$sim" replay "${one[@]}" ;;
+shrink) exec "$sim" shrink "${one[@]}" ;;
+mutants) exec "$sim" mutants --seconds "${SECONDS_EACH:-300}" ;;
+*) echo "tests/sim.sh: run, replay, shrink or mutants, not $what" >&2 && exit 2 ;;
+esac
