@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The simulator: tests/sim.sh run | replay | shrink | mutants. By environment: SEED, SCHEDULE, SECONDS_EACH (simulated), BUDGET (seconds), FIRST,
-# AT_LEAST (seeds), LOG=1, MUTANT (a planted bug, for replay and shrink).
+# SEEDS (at most), AT_LEAST (seeds), LOG=1, MUTANT (a planted bug, for replay and shrink).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -15,7 +15,7 @@ if [[ -n ${SCHEDULE:-} ]]; then one+=(--schedule "$SCHEDULE"); else one+=(--seed
 if [[ -n ${MUTANT:-} ]]; then one+=(--mutant "$MUTANT"); fi
 if [[ ${LOG:-} == 1 ]]; then one+=(--log); fi
 case $what in
-run) exec "$sim" run --budget-seconds "${BUDGET:-120}" --first "${FIRST:-1}" --at-least "${AT_LEAST:-1}" --threads 2 "${each[@]}" --all-met ;;
+run) exec "$sim" run --budget-seconds "${BUDGET:-120}" --first "${FIRST:-1}" --seeds "${SEEDS:-1000000000}" --at-least "${AT_LEAST:-1}" "${each[@]}" --all-met ;;
 replay) exec "$sim" replay "${one[@]}" ;;
 shrink) exec "$sim" shrink "${one[@]}" ;;
 mutants) exec "$sim" mutants --seconds "${SECONDS_EACH:-300}" ;;

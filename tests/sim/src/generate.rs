@@ -41,13 +41,32 @@ pub fn schedule(seed: u64, shape: Shape) -> Schedule {
         faults.push(Fault { at_ms: early, kind: Kind::Wipe { pod: 0 } });
         at_ms = at_ms.max(early + 1);
     }
+    if random.chance(150) {
+        // The founder ends somewhere in founding.
+        let changes = random.within(0, 24) as u32;
+        let kind = Kind::Fuse { pod: 0, changes, power: random.chance(500) };
+        faults.push(Fault { at_ms: random.within(1_500, 4_000), kind });
+    }
     while at_ms < end_ms {
         let kind = random.pick(&temper).copied().unwrap_or(0);
         faults.push(Fault { at_ms, kind: fault(kind, replicas, &mut random) });
+        if kind == SCALE && random.chance(400) {
+            // Who comes back to a volume of an earlier life ends in moving that aside.
+            let kind = Kind::Fuse {
+                pod: random.within(2, 5) as u8,
+                changes: random.within(4, 40) as u32,
+                power: random.chance(500),
+            };
+            faults.push(Fault { at_ms: at_ms + random.within(500, 8_000), kind });
+        }
         at_ms += random.within(every_ms / 4, every_ms * 2);
     }
+    faults.sort_by_key(|fault| fault.at_ms);
     Schedule { seed, replicas, clients, seconds: shape.seconds, mutant: None, faults }
 }
+
+/// [`Kind::Scale`] by its number.
+const SCALE: usize = 16;
 
 /// Four to ten kinds.
 fn temper(random: &mut Random) -> Vec<usize> {
@@ -91,7 +110,7 @@ fn fault(kind: usize, replicas: u8, random: &mut Random) -> Kind {
         13 => Kind::FailedSync { pod },
         14 => Kind::Rot { pod },
         15 => Kind::Transfer { to: pod },
-        16 => Kind::Scale { replicas: [1, 3, 3, 5, 5, 7].get(random.below(6)).copied().unwrap_or(3) },
+        SCALE => Kind::Scale { replicas: [1, 3, 3, 5, 5, 7].get(random.below(6)).copied().unwrap_or(3) },
         17 => Kind::Snapshot { pod },
         18 => Kind::ClockDrift { pod, per_mille: random.within(500, 2_000) as u16, ms },
         19 => Kind::Move { pod },

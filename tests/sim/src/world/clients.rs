@@ -198,7 +198,7 @@ impl World {
             return;
         };
         let Life::Member(running) = &mut process.life else {
-            self.put_back(*process, Ending::GoesOn);
+            self.put_back(process, Ending::GoesOn);
             self.finish(client, number, Outcome::Failed);
             return;
         };
@@ -221,7 +221,7 @@ impl World {
             }
         };
         let ending = self.node_event(&mut process, event);
-        self.put_back(*process, ending);
+        self.put_back(process, ending);
     }
 
     pub(super) fn proposal_answered(&mut self, client: usize, number: u64, outcome: Result<Output, Refusal>) {

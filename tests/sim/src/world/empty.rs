@@ -98,7 +98,7 @@ impl World {
             }
             Life::Member(_) | Life::Opening | Life::Empty { .. } | Life::Faulted { .. } => Ending::GoesOn,
         };
-        self.put_back(*process, ending);
+        self.put_back(process, ending);
     }
 
     pub(super) fn join_answered(

@@ -39,7 +39,7 @@ pub(super) enum Ending {
 
 impl World {
     /// Puts a process back into its pod, or carries its end out.
-    pub(super) fn put_back(&mut self, mut process: Process, ending: Ending) {
+    pub(super) fn put_back(&mut self, mut process: Box<Process>, ending: Ending) {
         let ending = if process.disk.is_burnt() && !matches!(ending, Ending::Crash(_)) {
             // An error that was taken for something else: the power is gone all the same.
             Ending::Crash(boundary::IDLE)
@@ -50,7 +50,7 @@ impl World {
         match ending {
             Ending::GoesOn => {
                 if let Some(pod) = self.pod_mut(pod) {
-                    pod.process = Some(Box::new(process));
+                    pod.process = Some(process);
                 }
             }
             Ending::Crash(boundary) => {
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    fn move_aside(&mut self, mut process: Process) {
+    fn move_aside(&mut self, mut process: Box<Process>) {
         self.close_node(&mut process);
         self.tell(Some(process.at), || "was removed".to_owned(), 6);
         let (old, disk) = (process.member(), self.disk_number(process.at.pod));
@@ -164,13 +164,13 @@ impl World {
         self.nemesis.next_loss(pod, power);
         let Some(process) = self.pod_mut(pod).and_then(|pod| pod.process.take()) else { return };
         self.tell(Some(process.at), || format!("is ended{}", if power { " by a power cut" } else { "" }), 9);
-        let doing = self.cut_off(*process);
+        let doing = self.cut_off(process);
         self.coverage.note(doing);
         self.crash_disk(pod);
     }
 
     /// What was being written is on the disk to some part. Says what that was.
-    fn cut_off(&mut self, mut process: Process) -> &'static str {
+    fn cut_off(&mut self, mut process: Box<Process>) -> &'static str {
         let mut doing = boundary::IDLE;
         if let Life::Member(running) = &mut process.life {
             let Running { log, writer, snapshot, snapshots, .. } = &mut **running;
@@ -199,7 +199,7 @@ impl World {
     }
 
     /// The process is no more: its callers do not know what became of their calls, its streams break.
-    fn gone(&mut self, mut process: Process) {
+    fn gone(&mut self, mut process: Box<Process>) {
         let at = process.at;
         let member = process.member();
         if let Life::Member(running) = &mut process.life {
@@ -242,6 +242,6 @@ impl World {
         let at: At = process.at;
         self.after(2 * SECOND, Happening::Process(at, Input::GraceEnds));
         let ending = self.transfer(&mut process, None);
-        self.put_back(*process, ending);
+        self.put_back(process, ending);
     }
 }

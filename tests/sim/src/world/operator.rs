@@ -318,7 +318,7 @@ impl World {
         }
         let Some(mut process) = self.pod_mut(pod).and_then(|pod| pod.process.take()) else { return };
         let ending = what(self, &mut process);
-        self.put_back(*process, ending);
+        self.put_back(process, ending);
     }
 }
 

@@ -150,7 +150,7 @@ impl World {
             Ok(dir) => {
                 let member = dir.identity().member;
                 let abandoned = dir.identity().abandoned.clone();
-                let mut process = Process::new(at, disk, dir, nonce, random);
+                let mut process = Box::new(Process::new(at, disk, dir, nonce, random));
                 let seen = Observation::Opened { member, disk: number, abandoned };
                 self.observe(ClusterId(0), &seen);
                 process.life = Life::Opening;

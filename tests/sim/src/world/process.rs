@@ -25,8 +25,8 @@ use crate::random::Random;
 
 /// Small, so that segments come and go.
 pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
-/// Small, so that snapshots are taken all the time.
-const SNAPSHOT_EVERY_BYTES: u64 = 24 << 10;
+/// Small, so that snapshots are taken all the time; in some runs all the more.
+const SNAPSHOT_EVERY_BYTES: [u64; 4] = [24 << 10, 96 << 10, 256 << 10, 512 << 10];
 const TRAILING_BYTES: usize = 6 << 10;
 /// What may be pending, and how large a command may be: as in the sidecar.
 const MAX_PENDING: usize = 8_192;
@@ -172,6 +172,8 @@ impl World {
         let Ok(own) = self.own_route(&mut process.dir, process.at.pod) else {
             return Ending::Crash(boundary::OPENING);
         };
+        let which = (self.schedule.seed % SNAPSHOT_EVERY_BYTES.len() as u64) as usize;
+        let snapshot_every_bytes = SNAPSHOT_EVERY_BYTES.get(which).copied().unwrap_or(24 << 10);
         let config = NodeConfig {
             cluster,
             own: own.clone(),
@@ -180,7 +182,7 @@ impl World {
             election_ticks: ELECTION_TICKS,
             max_pending: MAX_PENDING,
             max_command_bytes: MAX_COMMAND_BYTES,
-            snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
+            snapshot_every_bytes,
             trailing_bytes: TRAILING_BYTES,
             form_when: None,
         };
@@ -283,11 +285,11 @@ impl World {
             if !is_late {
                 process.held.push(input);
             }
-            self.put_back(*process, Ending::GoesOn);
+            self.put_back(process, Ending::GoesOn);
             return;
         }
         let ending = self.take_input(&mut process, input);
-        self.put_back(*process, ending);
+        self.put_back(process, ending);
     }
 
     /// What came while the process was stopped is there at once; of the ticks, one.
