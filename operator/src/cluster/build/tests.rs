@@ -11,7 +11,11 @@ fn made(spec: Value) -> Children {
 }
 
 fn with_pods(spec: Value, pods: u8) -> Children {
-    let cluster = RaftCluster::new("orders", serde_json::from_value(spec).unwrap());
+    named("orders", spec, pods)
+}
+
+fn named(name: &str, spec: Value, pods: u8) -> Children {
+    let cluster = RaftCluster::new(name, serde_json::from_value(spec).unwrap());
     let wanted = validate(&cluster).unwrap();
     let owner = OwnerReference {
         api_version: "outrigger.dev/v1alpha1".into(),
@@ -208,4 +212,30 @@ fn members_are_spread_over_nodes_and_zones_unless_the_user_says_where_pods_go() 
     assert_eq!(constraints(json!({"topologySpreadConstraints": []})), Some(json!([])));
     let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}});
     assert_eq!(constraints(json!({"affinity": apart})), None);
+}
+
+#[test]
+fn no_two_clusters_have_an_object_of_one_kind_and_name_however_alike_their_names_are() {
+    let names = ["a", "a-0", "a-peers", "a-client", "a-ca", "a-peer-tls", "a-peers-client", "a-client-peers"];
+    let mut seen = std::collections::BTreeMap::new();
+    for cluster in names {
+        let children = named(cluster, json!({"replicas": 3, "storage": {"size": "4Gi"}}), 3);
+        let of = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.name.clone().unwrap();
+        let set = children.stateful_set["metadata"]["name"].as_str().unwrap().to_owned();
+        let pods = (0..3).map(|pod| format!("{set}-{pod}"));
+        let claims: Vec<String> = pods.clone().map(|pod| claim_name(&pod)).collect();
+        let objects = [("StatefulSet", set.clone())]
+            .into_iter()
+            .chain([("Service", of(&children.headless.metadata)), ("Service", of(&children.client.metadata))])
+            .chain([("NetworkPolicy", of(&children.policy.metadata))])
+            .chain(children.budget.iter().map(|budget| ("PodDisruptionBudget", of(&budget.metadata))))
+            .chain([("Secret", peer_tls_name(&ClusterName(cluster.into())))])
+            .chain([("Secret", authority_name(&ClusterName(cluster.into())))])
+            .chain(claims.into_iter().map(|claim| ("PersistentVolumeClaim", claim)))
+            .chain(pods.map(|pod| ("Pod", pod)));
+        for object in objects {
+            let other = seen.insert(object.clone(), cluster);
+            assert_eq!(other, None, "{object:?} is {cluster}'s, too");
+        }
+    }
 }
