@@ -147,8 +147,10 @@ impl CliError {
             Code::DeadlineExceeded | Code::Cancelled => "; nothing was changed: wait longer with --timeout",
             Code::Aborted => "; something changed meanwhile: look at the status and decide anew",
             Code::Unimplemented => "; is this the right port? keys are on 2379, members and status on 2380",
-            // A connection that breaks at once: what a port with certificates does to a plain one.
-            Code::Unknown => "; a member with --peer-tls-dir is asked with --tls-dir",
+            // A connection that breaks at once, or an alert where a frame is due: what a port with certificates does to a
+            // plain one.
+            Code::Unknown => PLAIN,
+            Code::Internal if status.message().starts_with(NO_HTTP2) => PLAIN,
             Code::Ok
             | Code::InvalidArgument
             | Code::NotFound
@@ -165,6 +167,11 @@ impl CliError {
     }
 }
 
+/// What to do about a port that does not speak plain HTTP/2.
+const PLAIN: &str = "; a member with --peer-tls-dir is asked with --tls-dir";
+/// How tonic's own error begins when what comes is no HTTP/2.
+const NO_HTTP2: &str = "h2 protocol error";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +183,11 @@ mod tests {
         assert!(told(late(), true).contains("a write may still have been applied"));
         assert!(told(late(), false).ends_with("nothing was changed: wait longer with --timeout"));
         assert!(told(Status::unavailable("etcdserver: no leader"), true).contains("try again"));
+        for broken in [Status::unknown("transport error"), Status::internal("h2 protocol error: http2 error")]
+        {
+            assert!(told(broken, false).contains("--tls-dir"));
+        }
+        assert!(!told(Status::internal("the disk failed"), false).contains("--tls-dir"));
         let faulted = format!("{FAULTED}/data/identity is damaged");
         let expected = format!("a:2379 answered: {faulted} (Unavailable)");
         assert_eq!(told(Status::unavailable(faulted), true), expected);

@@ -220,7 +220,8 @@ fn no_two_clusters_have_an_object_of_one_kind_and_name_however_alike_their_names
     let mut seen = std::collections::BTreeMap::new();
     for cluster in names {
         let children = named(cluster, json!({"replicas": 3, "storage": {"size": "4Gi"}}), 3);
-        let of = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.name.clone().unwrap();
+        let of =
+            |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| meta.name.clone().unwrap();
         let set = children.stateful_set["metadata"]["name"].as_str().unwrap().to_owned();
         let pods = (0..3).map(|pod| format!("{set}-{pod}"));
         let claims: Vec<String> = pods.clone().map(|pod| claim_name(&pod)).collect();
