@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::coverage::{BOUNDARIES, STEPS};
+use crate::fuzz;
 use crate::generate::{self, Shape};
 use crate::runs::{Plan, Total, run, run_seeds};
 use crate::schedule::{Kind, Schedule};
@@ -42,6 +43,18 @@ enum What {
         threads: usize,
         #[command(flatten)]
         shape: ShapeArgs,
+    },
+    /// Gives bytes that nobody should have written or sent to the code that reads them
+    Fuzz {
+        /// Only these targets
+        #[arg(long)]
+        only: Vec<String>,
+        /// Seconds a target
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+        /// Of the inputs
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Makes a failing seed or schedule small and writes it to a file
     Shrink {
@@ -138,6 +151,7 @@ pub fn main() -> ExitCode {
         What::Replay(one) => replay(&one),
         #[cfg(feature = "mutants")]
         What::Mutants { only, seeds, threads, shape } => mutants(&only, seeds, threads, shape),
+        What::Fuzz { only, seconds, seed } => fuzz(&only, seconds, seed),
         What::Shrink { one, out, max_runs } => shrink_one(&one, &out, max_runs),
     };
     match outcome {
@@ -257,6 +271,38 @@ fn replay(one: &One) -> anyhow::Result<()> {
     }
     say(&told(&outcome));
     ensure!(outcome.violation.is_none(), "a rule is broken");
+    Ok(())
+}
+
+/// The most that a target may ever take.
+const FUZZ_PEAK_BYTES: u64 = 1 << 30;
+
+fn fuzz(only: &[String], seconds: u64, seed: u64) -> anyhow::Result<()> {
+    for (name, target) in
+        fuzz::TARGETS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|it| it == name))
+    {
+        let last = std::sync::Mutex::new(Vec::new());
+        let keep = |input: &[u8]| {
+            if let Ok(mut last) = last.lock() {
+                last.clear();
+                last.extend_from_slice(input);
+            }
+        };
+        let budget = Duration::from_secs(seconds);
+        let run = std::panic::AssertUnwindSafe(|| fuzz::drive(*target, seed, budget, keep));
+        match std::panic::catch_unwind(run) {
+            Ok(driven) => {
+                let peak = driven.peak_bytes.unwrap_or(0);
+                say(&format!("fuzz: {name}: {} inputs, peak {} MiB", driven.inputs, peak >> 20));
+                ensure!(peak <= FUZZ_PEAK_BYTES, "{name} took {} MiB", peak >> 20);
+            }
+            Err(_) => {
+                let input = last.into_inner().unwrap_or_default();
+                let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+                anyhow::bail!("{name} panicked on {hex} (seed {seed}; RUST_BACKTRACE=1 shows where)");
+            }
+        }
+    }
     Ok(())
 }
 

@@ -50,6 +50,9 @@ pub fn schedule(seed: u64, shape: Shape) -> Schedule {
     while at_ms < end_ms {
         let kind = random.pick(&temper).copied().unwrap_or(0);
         faults.push(Fault { at_ms, kind: fault(kind, replicas, &mut random) });
+        if kind == KILL && random.chance(500) {
+            at_ms = crash_loop(at_ms, &mut faults, &mut random);
+        }
         if kind == SCALE && random.chance(400) {
             // Who comes back to a volume of an earlier life ends in moving that aside.
             let kind = Kind::Fuse {
@@ -65,8 +68,27 @@ pub fn schedule(seed: u64, shape: Shape) -> Schedule {
     Schedule { seed, replicas, clients, seconds: shape.seconds, mutant: None, faults }
 }
 
-/// [`Kind::Scale`] by its number.
+/// [`Kind::Kill`] and [`Kind::Scale`] by their numbers.
+const KILL: usize = 0;
 const SCALE: usize = 16;
+
+/// The last fault's process ends again and again before it has done much, and applies late: what an earlier boot left
+/// meets what the next one begins with.
+fn crash_loop(begin_ms: u64, faults: &mut Vec<Fault>, random: &mut Random) -> u64 {
+    let Some(Kind::Kill { pod }) = faults.last().map(|fault| fault.kind.clone()) else { return begin_ms };
+    let mut at_ms = begin_ms;
+    let ends = random.within(3, 8);
+    let slow = Kind::SlowApplier { pod, ms: (ends * 3_000) as u32 };
+    if random.chance(600) {
+        faults.push(Fault { at_ms, kind: slow });
+    }
+    for _ in 0..ends {
+        at_ms += random.within(1_000, 4_500);
+        let kind = if random.chance(300) { Kind::PowerCut { pod } } else { Kind::Kill { pod } };
+        faults.push(Fault { at_ms, kind });
+    }
+    at_ms
+}
 
 /// Four to ten kinds.
 fn temper(random: &mut Random) -> Vec<usize> {
@@ -84,7 +106,7 @@ fn fault(kind: usize, replicas: u8, random: &mut Random) -> Kind {
         _ => random.within(5_000, 25_000) as u32,
     };
     match kind {
-        0 => Kind::Kill { pod },
+        KILL => Kind::Kill { pod },
         1 => Kind::PowerCut { pod },
         2 => Kind::PowerCutAll,
         3 | 4 => Kind::Fuse { pod, changes: random.within(0, 60) as u32, power: kind == 4 },
@@ -121,6 +143,7 @@ fn fault(kind: usize, replicas: u8, random: &mut Random) -> Kind {
         24 => Kind::ForgetRegister,
         25 => Kind::Roll,
         26 => Kind::SlowApplier { pod, ms },
+        28 => Kind::TornWrites { pod, times: random.within(1, 5) as u8 },
         _ => Kind::FuseAtStart { pod, changes: random.within(0, 40) as u32, power: random.chance(500) },
     }
 }

@@ -4,7 +4,7 @@
 //! order; when that order explains everything, it is the proof, in linear time. `search`: else, key by key, the
 //! memoised search of Wing & Gong as improved by Lowe ("Testing for linearizability", 2017), which looks at values
 //! only. Running out of budget is a violation, never a pass. `acknowledged` asks the simpler question whether every
-//! acknowledged write is there.
+//! acknowledged write is there, `once` whether each happened once.
 //!
 //! May import: `history`. Deliberately absent: clocks and randomness; a history has one verdict.
 
@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::history::{KeyId, Operation};
 
 pub mod acknowledged;
+pub mod once;
 mod revisions;
 mod search;
 

@@ -49,6 +49,8 @@ pub enum Kind {
     Fuse { pod: u8, changes: u32, power: bool },
     /// The process ends now, and the next one after so many changes to its disk: in opening it, in recovery, or later.
     FuseAtStart { pod: u8, changes: u32, power: bool },
+    /// The power goes in the middle of the next so many writes of the log, one after the other.
+    TornWrites { pod: u8, times: u8 },
     /// The volume and the pod are deleted; the pod comes back on an empty one.
     Wipe { pod: u8 },
     /// SIGSTOP, or a frozen machine.
@@ -106,6 +108,7 @@ impl Kind {
             Self::Fuse { power: false, .. } => "kill at a write",
             Self::Fuse { power: true, .. } => "power cut at a write",
             Self::FuseAtStart { .. } => "end at a write of the start",
+            Self::TornWrites { .. } => "torn writes",
             Self::Wipe { .. } => "wiped volume",
             Self::Pause { .. } => "pause",
             Self::Partition { .. } => "partition",
@@ -132,7 +135,7 @@ impl Kind {
     }
 
     /// All names, for the test that none is never met.
-    pub const NAMES: [&'static str; 28] = [
+    pub const NAMES: [&'static str; 29] = [
         "kill",
         "power cut",
         "power cut of all",
@@ -161,5 +164,6 @@ impl Kind {
         "roll",
         "slow applier",
         "end at a write of the start",
+        "torn writes",
     ];
 }

@@ -12,6 +12,7 @@ mod clients;
 mod empty;
 mod end;
 mod event;
+mod forge;
 mod nemesis;
 mod operator;
 mod pods;
@@ -101,6 +102,7 @@ pub struct World {
     events: u64,
     log: Option<String>,
     known: Known,
+    taken: forge::Taken,
 }
 
 /// What the whole world knows, and no member does.
@@ -146,6 +148,7 @@ impl World {
             events: 0,
             log: log.then(String::new),
             known: Known::default(),
+            taken: forge::Taken::default(),
             schedule,
         };
         world.begin();
@@ -213,6 +216,7 @@ impl World {
             Happening::ClientGivesUp(client, call) => self.call_lost(client, call),
             Happening::ClientCall(client, call) => self.call_arrives(client, call),
             Happening::Operator(operator) => self.operator_acts(operator),
+            Happening::Tear(at) => self.tear(at),
             Happening::PodStarts(pod, life) => self.pod_starts(pod, life),
             Happening::Process(at, what) => self.process_event(at, what),
         }

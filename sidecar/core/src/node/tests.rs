@@ -756,6 +756,12 @@ fn garbage_and_forged_messages_change_nothing() {
         Bytes::from_static(b"\x01\xff\xff\xff"),
         Bytes::from_static(b"\x02garbage"),
         Bytes::from_static(b"GET / HTTP/1.1"),
+        forge(&|m| m.msg_type = 4949),
+        forge(&|m| {
+            m.set_msg_type(T::MsgAppend);
+            m.entries =
+                vec![raft::eraftpb::Entry { index: 1, term: 1, entry_type: -7, ..Default::default() }];
+        }),
         forge(&|m| m.set_msg_type(T::MsgPropose)),
         forge(&|m| m.set_msg_type(T::MsgReadIndex)),
         forge(&|m| m.set_msg_type(T::MsgHup)),

@@ -62,6 +62,12 @@ pub(crate) fn encode_core(envelope: &Envelope, op: PeerOp) -> Bytes {
     bytes.freeze()
 }
 
+/// raft-proto's getters panic on a kind of message or entry that they do not know.
+fn has_known_kinds(message: &raft::eraftpb::Message) -> bool {
+    let is_known = |entry: &raft::eraftpb::Entry| raft::eraftpb::EntryType::is_valid(entry.entry_type);
+    raft::eraftpb::MessageType::is_valid(message.msg_type) && message.entries.iter().all(is_known)
+}
+
 /// Decodes what a peer sent; `None` for garbage.
 pub(crate) fn decode_peer(bytes: &Bytes) -> Option<(Envelope, FromPeer)> {
     let number =
@@ -70,7 +76,10 @@ pub(crate) fn decode_peer(bytes: &Bytes) -> Option<(Envelope, FromPeer)> {
     let envelope = Envelope { from, to_nonce: number(17)? };
     let rest = bytes.slice(HEADER_BYTES..);
     let message = match *bytes.first()? {
-        RAFT => FromPeer::Raft(Box::new(raft::eraftpb::Message::decode(rest).ok()?)),
+        RAFT => {
+            let message = raft::eraftpb::Message::decode(rest).ok()?;
+            FromPeer::Raft(Box::new(Some(message).filter(has_known_kinds)?))
+        }
         CORE => FromPeer::Core(Box::new(PeerMessage::decode(rest).ok()?.op?)),
         _ => return None,
     };

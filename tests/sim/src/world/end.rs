@@ -176,7 +176,7 @@ impl World {
             let Running { log, writer, snapshot, snapshots, .. } = &mut **running;
             if !log.under_way.is_empty() {
                 doing = boundary::APPEND;
-                let changes = process.random.below(4) as u64;
+                let changes = if process.is_torn { 1 } else { process.random.below(4) as u64 };
                 process.disk.with_faults(|faults| faults.fuse = Some(changes));
                 // Whether it came to its end nobody hears.
                 drop(writer.append(&log.under_way));

@@ -29,6 +29,8 @@ pub(super) enum Happening {
     /// A client's call reaches the member that it was sent to.
     ClientCall(usize, u64),
     Operator(OperatorEvent),
+    /// The power goes while this process writes its log, if it still does.
+    Tear(At),
     /// The pod's next process starts, if the pod is still the one that it was.
     PodStarts(u8, u32),
     Process(At, Input),

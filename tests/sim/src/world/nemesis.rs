@@ -14,7 +14,7 @@ use super::process::Life;
 use super::streams::Lossy;
 use super::{ELECTION_TICKS, MS, SECOND, Time, World, pods};
 use crate::history::{KeyId, Stored};
-use crate::linearizability::{self, DEFAULT_BUDGET_STEPS, acknowledged};
+use crate::linearizability::{self, DEFAULT_BUDGET_STEPS, acknowledged, once};
 use crate::schedule::Kind;
 
 /// Before the register says that there is a cluster, volumes go one at a time.
@@ -70,6 +70,7 @@ impl World {
                 let crashed = (0..self.pods.len() as u8).filter(|pod| self.crash(*pod, true)).count();
                 crashed > 0
             }
+            Kind::TornWrites { pod, times } => self.change_pod(pod, |pod| pod.to_tear = times),
             Kind::Wipe { pod } => self.wipe(pod),
             Kind::Rot { pod } => self.rot(pod),
             Kind::FuseAtStart { pod, changes, power } => {
@@ -316,6 +317,7 @@ impl World {
             there.slow_disk = (0, 0);
             there.slow_applier = 0;
             there.drift = (0, 1_000);
+            there.to_tear = 0;
             there.volume.disk.with_faults(|faults| {
                 faults.fuse = None;
                 faults.failing_sync = false;
@@ -383,6 +385,10 @@ impl World {
         }
         if let Err(violation) = linearizability::check(&self.clients.history, DEFAULT_BUDGET_STEPS) {
             self.broken("the history is linearizable", violation.to_string());
+            return;
+        }
+        if let Err(twice) = once::check(&self.clients.history) {
+            self.broken("a write happens once, where it was said to", twice.to_string());
             return;
         }
         // Read where most is applied: everything that was acknowledged must be there, or have been overwritten.

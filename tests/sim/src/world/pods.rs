@@ -27,6 +27,8 @@ pub(super) struct Pod {
     /// Runs another template than the set's.
     pub(super) outdated: bool,
     pub(super) paused_until: Time,
+    /// So many writes of its log are yet to be torn.
+    pub(super) to_tear: u8,
     pub(super) slow_disk: (Time, Time),
     pub(super) slow_applier: Time,
     pub(super) drift: (Time, u64),
@@ -98,6 +100,7 @@ impl World {
                 address: 0,
                 outdated: false,
                 paused_until: 0,
+                to_tear: 0,
                 slow_disk: (0, 0),
                 slow_applier: 0,
                 drift: (0, 1_000),

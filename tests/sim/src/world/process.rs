@@ -44,6 +44,8 @@ pub(super) struct Process {
     /// What came while it was stopped.
     pub(super) held: Vec<Input>,
     pub(super) is_stopping: bool,
+    /// It ends between a write of the log and its sync.
+    pub(super) is_torn: bool,
 }
 
 #[derive(Debug)]
@@ -128,7 +130,7 @@ pub(super) struct Space {
 impl Process {
     pub(super) fn new(at: At, disk: SimDisk, dir: DataDir, nonce: u64, random: Random) -> Self {
         let (life, held) = (Life::Opening, Vec::new());
-        Self { at, disk, dir, nonce, random, life, held, is_stopping: false }
+        Self { at, disk, dir, nonce, random, life, held, is_stopping: false, is_torn: false }
     }
 
     pub(super) fn running(&self) -> Option<&Running> {

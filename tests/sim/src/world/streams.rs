@@ -133,6 +133,7 @@ impl World {
             let input = Input::Message { from: own, bytes: message.bytes.clone() };
             self.at(again, Happening::Process(to, input));
         }
+        self.taken.take(to, own, &message.bytes);
         if !is_lost {
             self.at(arrival, Happening::Process(to, Input::Message { from: own, bytes: message.bytes }));
         }

@@ -13,7 +13,7 @@ use outrigger_core::types::{FetchId, Index};
 use outrigger_storage::WriteError;
 
 use super::end::{Ending, boundary};
-use super::event::{Happening, Input};
+use super::event::{At, Happening, Input};
 use super::process::{Life, Process, Running, SEGMENT_BYTES};
 use super::turn::change_of;
 use super::{MS, SECOND, World};
@@ -50,6 +50,26 @@ impl World {
         log.under_way = std::mem::take(&mut log.queue);
         let delay = self.sync_time(at.pod);
         self.after(delay, Happening::Process(at, Input::LogDone));
+        if self.pod(at.pod).is_some_and(|pod| pod.to_tear > 0) {
+            self.after(delay / 2, Happening::Tear(at));
+        }
+    }
+
+    /// The power goes between a write of the log and its sync.
+    pub(super) fn tear(&mut self, at: At) {
+        let writes =
+            |process: &Process| process.running().is_some_and(|running| !running.log.under_way.is_empty());
+        if !self.is_live(at) || !self.process(at.pod).is_some_and(writes) {
+            return;
+        }
+        if let Some(there) = self.pod_mut(at.pod) {
+            there.to_tear = there.to_tear.saturating_sub(1);
+        }
+        if let Some(process) = self.pod_mut(at.pod).and_then(|pod| pod.process.as_mut()) {
+            process.is_torn = true;
+        }
+        self.end_process(at.pod, true);
+        self.start_pod_after(at.pod, 100 * MS, SECOND);
     }
 
     pub(super) fn log_done(&mut self, process: &mut Process) -> Ending {
