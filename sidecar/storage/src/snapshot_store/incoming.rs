@@ -1,8 +1,9 @@
 //! Receiving a snapshot from a peer, resumably: `incoming-<index>-<term>-<crc>-<length>.part`.
 //!
 //! The name holds all that says which bytes these are, so what an earlier stream (or an earlier process) left is
-//! continued only by the very same file. After a power loss the last stretch may read as zeros: the whole is checked at
-//! the end, and a bad one is deleted and sent anew.
+//! continued only by the very same file. After a power loss the last stretch may read as zeros, and after a failed sync
+//! what reads well may be nowhere: what is continued is read back from the disk at the end, and a bad one is deleted and
+//! sent anew.
 //!
 //! May import: core's `types`, `fs`. Deliberately absent: deadlines, peers, and marking what arrived.
 
@@ -60,6 +61,8 @@ pub struct Incoming {
     file: Arc<dyn File>,
     offset: u64,
     synced: u64,
+    /// It reads well and may not be on the disk: some of it was there before, or a sync failed.
+    is_doubtful: bool,
 }
 
 impl Incoming {
@@ -75,7 +78,8 @@ impl Incoming {
             file.set_len(0).naming("cut", &path)?;
             offset = 0;
         }
-        Ok(Self { store: store.clone(), transfer, path, file, offset, synced: offset })
+        let is_doubtful = offset > 0;
+        Ok(Self { store: store.clone(), transfer, path, file, offset, synced: offset, is_doubtful })
     }
 
     /// How many bytes are there: the peer sends from here.
@@ -98,7 +102,9 @@ impl Incoming {
         }
         self.file.write_at(bytes, offset).naming("write", &self.path)?;
         self.offset = end;
-        self.synced = sync_now_and_then(&*self.file, &self.path, self.synced, end)?;
+        let synced = sync_now_and_then(&*self.file, &self.path, self.synced, end);
+        self.is_doubtful |= synced.is_err();
+        self.synced = synced?;
         Ok(())
     }
 
@@ -111,6 +117,9 @@ impl Incoming {
         let Transfer { id, crc: _, len } = self.transfer;
         if self.offset < len {
             return Err(SnapshotError::Incomplete { have: self.offset, want: len });
+        }
+        if self.is_doubtful {
+            self.file.settle().naming("sync", &self.path)?;
         }
         if let Err(error) = self.check() {
             if !matches!(error, SnapshotError::Io(_)) {
