@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CACHE := $(CURDIR)/.cache
 
-.PHONY: help deps build test chart demo sim sim-long mutants bench verify fix generate etcd e2e images cluster-parts cluster-up cluster-down cluster-status
+.PHONY: help deps build test chart demo sim sim-long mutants chaos fuzz bench verify fix generate etcd e2e images cluster-parts cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,13 @@ sim-long: deps ## The same for 60 minutes
 
 mutants: deps ## Plant bugs in the code, one after the other: the simulator has to find each within 500 seeds
 	@CARGO='$(CARGO)' bash tests/sim.sh mutants
+
+chaos: ## Run real processes under faults for 2 minutes, as root (SEED=n to repeat one, STRIKES=n, MEMBERS=n)
+	@bash tests/deps.sh chaos
+	@CARGO='$(CARGO)' bash tests/chaos.sh
+
+fuzz: deps ## Bytes that nobody should have sent, under libFuzzer, a minute a target (needs a nightly toolchain; SECONDS_EACH=n, TARGET=name)
+	@CARGO='$(CARGO)' bash tests/fuzz.sh
 
 bench: build etcd ## Compare with etcd 3.7.3 in one table (BENCH_FLAGS="--quick" for a short run)
 	$(CARGO) run --release --locked -p outrigger-tests --bin bench -- \

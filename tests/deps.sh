@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a build or a test needs, when one is missing. With the argument `cluster`, those of the
-# real Kubernetes cluster for tests too.
+# real Kubernetes cluster for tests too; with `chaos`, those of a private network.
 set -euo pipefail
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
@@ -8,15 +8,17 @@ need protoc protobuf-compiler
 need cc build-essential
 need strace strace
 need python3 python3
+if [ "${1:-}" = chaos ] || [ "${1:-}" = cluster ]; then
+  need ip iproute2
+  need nft nftables
+  need nsenter util-linux
+fi
 if [ "${1:-}" = cluster ]; then
   need runc runc
   need /usr/lib/cni/bridge containernetworking-plugins
-  need ip iproute2
-  need nft nftables
   need iptables iptables
   need buildah buildah
   need busybox busybox-static
-  need nsenter util-linux
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ]; then

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 what=$1
 features=()
+# A schedule file may name a planted bug.
+if [[ -n ${SCHEDULE:-} && -z ${MUTANT:-} ]]; then MUTANT=$(sed -n 's/.*"mutant": "\(.*\)".*/\1/p' "$SCHEDULE"); fi
 if [[ $what == mutants || -n ${MUTANT:-} ]]; then features=(--features mutants); fi
 $cargo build --locked --quiet --profile sim -p outrigger-sim "${features[@]}"
 sim=target/sim/sim

@@ -12,7 +12,8 @@ cache=${OUTRIGGER_CACHE:-$root/.cache}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 export OUTRIGGER_CACHE=$cache
-export CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false"
+# Memory is there: the compiler need not collect its garbage as often as it does on its own.
+export CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false" GOGC=400
 
 die() { echo "tests/cluster: $*" >&2; exit 1; }
 command -v go >/dev/null || die "Go is not on the PATH; it builds the real Kubernetes components that the tests run against"

@@ -1,6 +1,6 @@
 //! A cluster of real `outrigger` processes: its DNS zone, its founding by hand through the Admin service, its faults.
 //!
-//! May import: `binaries`, `dns`, `loopback`, `process`, `etcd_wire`, `wait`, the generated `outrigger.v1`.
+//! May import: `binaries`, `dns`, `addresses`, `process`, `etcd_wire`, `wait`, the generated `outrigger.v1`.
 //! Deliberately absent: the operator. Here a test is the operator, so that each step can be left out or done wrong.
 
 use std::fs;
@@ -13,9 +13,9 @@ use outrigger_proto::v1::admin_client::AdminClient;
 use outrigger_proto::v1::{StatusRequest, StatusResponse};
 use tonic::transport::Channel;
 
+use crate::addresses::AddressRange;
 use crate::dns::DnsServer;
 use crate::etcd_wire::{Client, lazy_channel};
-use crate::loopback::LoopbackRange;
 use crate::process::{Process, Spec};
 use crate::wait;
 
@@ -109,7 +109,7 @@ impl ClusterMember {
 #[derive(Debug)]
 pub struct Cluster {
     /// Its loopback range.
-    pub range: LoopbackRange,
+    pub range: AddressRange,
     /// The DNS server of its zone.
     pub dns: DnsServer,
     /// Its members by ordinal, also those that are down.
@@ -129,14 +129,14 @@ impl Cluster {
     /// # Errors
     /// When the loopback range or the DNS port cannot be had.
     pub async fn prepare(program: &Path, folder: &Path, size: u8) -> Result<Self> {
-        Self::prepare_on(LoopbackRange::claim()?, program, folder, size).await
+        Self::prepare_on(AddressRange::claim()?, program, folder, size).await
     }
 
     /// As [`Cluster::prepare`], on a range that the data below `folder` was made on.
     ///
     /// # Errors
     /// When the DNS port cannot be had.
-    pub async fn prepare_on(range: LoopbackRange, program: &Path, folder: &Path, size: u8) -> Result<Self> {
+    pub async fn prepare_on(range: AddressRange, program: &Path, folder: &Path, size: u8) -> Result<Self> {
         let dns = DnsServer::start(range.dns()).await?;
         let mut cluster = Self {
             range,
@@ -288,7 +288,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When a member is running.
-    pub fn move_to(&mut self, range: LoopbackRange) -> Result<LoopbackRange> {
+    pub fn move_to(&mut self, range: AddressRange) -> Result<AddressRange> {
         for member in &mut self.members {
             ensure!(member.process.is_none(), "{} is running: kill it first", member.name);
             let [_, _, _, last] = member.address.octets();
@@ -360,7 +360,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the DNS server cannot be stopped.
-    pub async fn into_range(mut self) -> Result<LoopbackRange> {
+    pub async fn into_range(mut self) -> Result<AddressRange> {
         self.members.clear();
         self.dns.stop().await?;
         Ok(self.range)

@@ -1,6 +1,6 @@
 //! A cluster of the real etcd on a loopback range, started as its own documentation says, at its default settings.
 //!
-//! May import: `binaries`, `loopback`, `process`, `etcd_wire`, `wait`. Deliberately absent: tuning. It is the peer
+//! May import: `binaries`, `addresses`, `process`, `etcd_wire`, `wait`. Deliberately absent: tuning. It is the peer
 //! that we are compared with, so it runs as people run it.
 
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::addresses::AddressRange;
 use crate::etcd_wire::Client;
-use crate::loopback::LoopbackRange;
 use crate::process::{Process, Spec};
 use crate::wait;
 
@@ -20,7 +20,7 @@ const START: Duration = Duration::from_secs(60);
 /// Members of one etcd cluster; all end when it is dropped.
 #[derive(Debug)]
 pub struct EtcdCluster {
-    range: LoopbackRange,
+    range: AddressRange,
     program: PathBuf,
     folder: PathBuf,
     processes: Vec<Process>,
@@ -33,7 +33,7 @@ impl EtcdCluster {
     /// # Errors
     /// When a member cannot be started or no leader appears; the text carries the logs' ends.
     pub async fn start(program: &Path, folder: &Path, size: u8) -> Result<Self> {
-        let range = LoopbackRange::claim()?;
+        let range = AddressRange::claim()?;
         Self::start_on(range, program, folder, size).await
     }
 
@@ -41,7 +41,7 @@ impl EtcdCluster {
     ///
     /// # Errors
     /// As for [`EtcdCluster::start`].
-    pub async fn start_on(range: LoopbackRange, program: &Path, folder: &Path, size: u8) -> Result<Self> {
+    pub async fn start_on(range: AddressRange, program: &Path, folder: &Path, size: u8) -> Result<Self> {
         let mut cluster =
             Self { range, program: program.to_owned(), folder: folder.to_owned(), processes: Vec::new() };
         for ordinal in 0..size {
@@ -100,7 +100,7 @@ impl EtcdCluster {
 
     /// Ends all members and gives the range back, for a later start on the same addresses.
     #[must_use]
-    pub fn into_range(self) -> LoopbackRange {
+    pub fn into_range(self) -> AddressRange {
         let Self { range, program: _, folder: _, processes } = self;
         drop(processes);
         range

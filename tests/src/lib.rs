@@ -3,8 +3,10 @@
 //! Lives here: what tests and the benchmark share. May import: every crate of ours. Deliberately absent: fakes. A
 //! test that needs a server starts the server; a test that needs DNS asks a real resolver's questions.
 
+pub mod addresses;
 pub mod bench;
 pub mod binaries;
+pub mod chaos;
 pub mod cluster;
 pub mod dns;
 pub mod etcd_cluster;
@@ -13,7 +15,6 @@ pub mod fake_peer;
 pub mod histogram;
 pub mod load;
 pub mod local_runner;
-pub mod loopback;
 pub mod nemesis;
 pub mod proc_stat;
 pub mod process;

@@ -1,6 +1,6 @@
 //! `outrigger-operator local` as a person runs it: a manifest, the verbs of its command line, its status as JSON.
 //!
-//! May import: `binaries`, `loopback`, `process`, `wait`. Deliberately absent: the operator's own types. What is read
+//! May import: `binaries`, `addresses`, `process`, `wait`. Deliberately absent: the operator's own types. What is read
 //! here is what the JSON says to any program, so a field that changes its name is noticed.
 
 use std::fs;
@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
+use crate::addresses::AddressRange;
 use crate::binaries;
 use crate::cluster::CLIENT_PORT;
 use crate::etcd_wire::Client;
-use crate::loopback::LoopbackRange;
 use crate::process::{Process, Spec};
 use crate::wait;
 
@@ -109,7 +109,7 @@ impl View {
 #[derive(Debug)]
 pub struct LocalRunner {
     /// Its loopback range.
-    pub range: LoopbackRange,
+    pub range: AddressRange,
     name: String,
     program: PathBuf,
     data: PathBuf,
@@ -125,7 +125,7 @@ impl LocalRunner {
     pub fn start(manifest: &Path, folder: &Path) -> Result<Self> {
         let text = fs::read_to_string(manifest).with_context(|| format!("reading {}", manifest.display()))?;
         let name = serde_yaml::from_str::<Manifest>(&text).context("a manifest with a name")?.metadata.name;
-        let range = LoopbackRange::claim()?;
+        let range = AddressRange::claim()?;
         let network = format!("{}/24", range.address(0));
         let (program, data) = (binaries::operator()?, folder.join("data"));
         let spec = Spec::new("outrigger-operator", &program, folder.join("operator.log"))

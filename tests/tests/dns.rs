@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use outrigger_proto::v1::Phase;
+use outrigger_tests::addresses::AddressRange;
 use outrigger_tests::cluster::{Cluster, STEP};
 use outrigger_tests::dns::Manner;
 use outrigger_tests::etcd_wire::PutRequest;
-use outrigger_tests::loopback::LoopbackRange;
 use outrigger_tests::{binaries, wait};
 
 const WITHIN: Duration = Duration::from_secs(5);
@@ -109,7 +109,7 @@ async fn all_addresses_change_at_once_under_the_same_names() -> Result<()> {
     let mut cluster = Cluster::start(&binaries::outrigger()?, folder.path(), 3).await?;
     put(&cluster, "before").await?;
     cluster.kill_all()?;
-    let _dns_range = cluster.move_to(LoopbackRange::claim()?)?;
+    let _dns_range = cluster.move_to(AddressRange::claim()?)?;
     cluster.publish()?;
     cluster.spawn_all()?;
     every_member_holds(&cluster, "before").await?;
@@ -130,7 +130,7 @@ async fn all_addresses_change_at_once_to_other_names() -> Result<()> {
     cluster.dns.set_addresses(&cluster.zone, &[])?;
     cluster.dns.set_services(&format!("_peer._tcp.{}", cluster.zone), &[])?;
     cluster.zone = "renamed-peers.test".to_owned();
-    let _dns_range = cluster.move_to(LoopbackRange::claim()?)?;
+    let _dns_range = cluster.move_to(AddressRange::claim()?)?;
     cluster.publish()?;
     cluster.spawn_all()?;
     every_member_holds(&cluster, "before").await?;

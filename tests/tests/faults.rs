@@ -1,8 +1,8 @@
 //! Faults of real processes: torn and corrupt logs, pauses, floods, doubles, returns of the removed.
 //!
 //! `kill9`, `wipe`, `dns`, `misdirected`, `peer_messages` and `bad_input` have the other rows. Not here: a panic, which no
-//! input may cause (the sidecar's own tests plant one in a whole member); full data disks and partitions, which come with
-//! the chaos tests.
+//! input may cause (the sidecar's own tests plant one in a whole member); full data disks and partitions, which
+//! `make chaos` has.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -100,7 +100,11 @@ impl Manifest {
         Self::parse(path, &text, old)
     }
 
-    fn parse(path: &Path, text: &str, old: Option<&RaftCluster>) -> Result<Self, ManifestError> {
+    /// The same of a text that has been read; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, by field.
+    pub fn parse(path: &Path, text: &str, old: Option<&RaftCluster>) -> Result<Self, ManifestError> {
         let mut documents = Vec::new();
         for document in serde_yaml::Deserializer::from_str(text) {
             // By way of YAML's own value: it refuses a key that stands twice, where JSON's would keep the last.

@@ -9,6 +9,7 @@
 mod codec;
 mod compaction;
 pub mod dump;
+pub mod fail_point;
 pub mod fs;
 pub mod identity;
 mod index;

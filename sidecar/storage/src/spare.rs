@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::fail_point;
 use crate::fs::{File, FileSystem, IoFailure, Naming, OpenMode};
 
 /// Bytes zeroed and synced at a time: a few milliseconds in which an append may have to wait.
@@ -96,7 +97,7 @@ impl SparePool {
     fn create_one(&mut self) -> Result<Spare, IoFailure> {
         let path = self.next_path();
         let file = self.fs.create(&path).naming("create", &path)?;
-        let allocated = file.allocate(self.size).naming("take the space for", &path);
+        let allocated = fail_point::allocate(&*file, self.size).naming("take the space for", &path);
         if let Err(failure) = allocated.and_then(|()| file.sync_all().naming("sync", &path)) {
             // Half a spare on a full disk would keep from others what is of no use here. If even the deletion
             // fails, the next start finds a file of the wrong size and tries again.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use outrigger_core::log::{Batch, HardState};
 use outrigger_core::types::{BatchNumber, ClusterId, MemberId};
 
+use crate::fail_point;
 use crate::fs::{File, FileSystem, IoFailure, Naming};
 use crate::index::{FrameSummary, SegmentSlots};
 use crate::reader::Shared;
@@ -375,12 +376,12 @@ impl Writer {
 
     fn write_out(&mut self, offset: u64, is_new: bool) -> Result<(), WriteError> {
         let Some(active) = &self.active else { return Err(WriteError::Poisoned) };
-        active.file.write_at(&self.buffer, offset).naming("write", &active.path)?;
+        fail_point::write_at(&*active.file, &self.buffer, offset).naming("write", &active.path)?;
         #[cfg(feature = "mutants")]
         if outrigger_mutants::is_alive(outrigger_mutants::Mutant::SkippedSync) {
             return Ok(());
         }
-        active.file.sync_data().naming("sync", &active.path)?;
+        fail_point::sync_data(&*active.file).naming("sync", &active.path)?;
         if is_new {
             self.setup.fs.sync_dir(&self.setup.dir).naming("sync the directory", &self.setup.dir)?;
         }

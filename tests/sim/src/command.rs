@@ -1,6 +1,6 @@
 //! The command line of `sim`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,12 +8,20 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::coverage::{BOUNDARIES, STEPS};
-use crate::fuzz;
 use crate::generate::{self, Shape};
 use crate::runs::{Plan, Total, run, run_seeds};
 use crate::schedule::{Kind, Schedule};
 use crate::shrink::shrink;
 use crate::world::{Outcome, SECOND};
+
+/// Runs that shrinking a schedule may take.
+const SHRINKING_RUNS: usize = 400;
+/// Fewer are enough where many schedules are shrunk.
+#[cfg(feature = "mutants")]
+const FEWER_RUNS: usize = 150;
+/// A planted bug's failing seed has to shrink to so few.
+#[cfg(feature = "mutants")]
+const FEW_FAULTS: usize = 25;
 
 /// Simulates clusters under faults, from seeds or schedule files.
 #[derive(Debug, Parser)]
@@ -44,18 +52,6 @@ enum What {
         #[command(flatten)]
         shape: ShapeArgs,
     },
-    /// Gives bytes that nobody should have written or sent to the code that reads them
-    Fuzz {
-        /// Only these targets
-        #[arg(long)]
-        only: Vec<String>,
-        /// Seconds a target
-        #[arg(long, default_value_t = 20)]
-        seconds: u64,
-        /// Of the inputs
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-    },
     /// Makes a failing seed or schedule small and writes it to a file
     Shrink {
         #[command(flatten)]
@@ -64,7 +60,7 @@ enum What {
         #[arg(long, default_value = "schedule.json")]
         out: PathBuf,
         /// Runs that it may take
-        #[arg(long, default_value_t = 400)]
+        #[arg(long, default_value_t = SHRINKING_RUNS)]
         max_runs: usize,
     },
 }
@@ -151,7 +147,6 @@ pub fn main() -> ExitCode {
         What::Replay(one) => replay(&one),
         #[cfg(feature = "mutants")]
         What::Mutants { only, seeds, threads, shape } => mutants(&only, seeds, threads, shape),
-        What::Fuzz { only, seconds, seed } => fuzz(&only, seconds, seed),
         What::Shrink { one, out, max_runs } => shrink_one(&one, &out, max_runs),
     };
     match outcome {
@@ -189,6 +184,10 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
             failure.schedule.seed, failure.schedule.seconds
         ));
     }
+    if let Some(failure) = total.failures.first() {
+        let out = format!("target/sim/seed-{}.json", failure.schedule.seed);
+        say(&format!("  {}", shrunk_within(&failure.schedule, Path::new(&out), SHRINKING_RUNS)?.1));
+    }
     ensure!(total.failures.is_empty(), "{} of {} seeds broke a rule", total.failures.len(), total.seeds);
     ensure!(total.seeds >= many.at_least, "{} seeds were run, {} are due", total.seeds, many.at_least);
     ensure!(!many.all_met || unmet.is_empty(), "not everything was met");
@@ -197,7 +196,8 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
 
 #[cfg(feature = "mutants")]
 fn mutants(only: &[String], seeds: u64, threads: usize, shape: ShapeArgs) -> anyhow::Result<()> {
-    let mut survivors = Vec::new();
+    let (mut survivors, mut large) = (Vec::new(), Vec::new());
+    let mut all_runs = Total::default();
     let all = outrigger_mutants::Mutant::ALL;
     let chosen = all.iter().filter(|mutant| only.is_empty() || only.iter().any(|name| name == mutant.name()));
     let mut tried = 0;
@@ -207,22 +207,32 @@ fn mutants(only: &[String], seeds: u64, threads: usize, shape: ShapeArgs) -> any
         let plan = Plan { first: 1, count: seeds, budget, threads, stop_at_failure: true };
         let total = run_seeds(plan, shape.into(), Some(mutant.name()));
         match total.failures.first() {
-            Some(found) => say(&format!(
-                "{:<26} found by seed {:>3} ({:.1} simulated h, {:.0} s): {}",
-                mutant.name(),
-                found.schedule.seed,
-                total.hours(),
-                total.took.as_secs_f64(),
-                told(found)
-            )),
+            Some(found) => {
+                say(&format!(
+                    "{:<26} found by seed {:>3} ({:.1} simulated h, {:.0} s): {}",
+                    mutant.name(),
+                    found.schedule.seed,
+                    total.hours(),
+                    total.took.as_secs_f64(),
+                    told(found)
+                ));
+                let out = Path::new("target/sim").join(mutant.name()).with_extension("json");
+                let (faults, text) = shrunk_within(&found.schedule, &out, FEWER_RUNS)?;
+                say(&format!("{:<26} {text}", ""));
+                if faults > FEW_FAULTS {
+                    large.push(mutant.name());
+                }
+            }
             None => {
                 say(&format!("{:<26} SURVIVED {} seeds:{}", mutant.name(), total.seeds, mutant.says()));
                 survivors.push(mutant.name());
             }
         }
+        all_runs.merge(&total);
     }
-    say(&format!("mutants: {} of {tried} found", tried - survivors.len()));
+    say(&format!("mutants: {} of {tried} found; in all {}", tried - survivors.len(), sums(&all_runs)));
     ensure!(survivors.is_empty(), "survivors: {}", survivors.join(", "));
+    ensure!(large.is_empty(), "not shrunk to {FEW_FAULTS} faults: {}", large.join(", "));
     Ok(())
 }
 
@@ -232,11 +242,26 @@ fn unmet(total: &Total) -> Vec<&'static str> {
 }
 
 fn summary(total: &Total) -> String {
-    let minutes = total.took.as_secs_f64() / 60.0;
-    let met: Vec<String> = total.coverage.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    let listed = |is_asked: &dyn Fn(&str) -> bool| {
+        let asked = total.coverage.iter().filter(|(what, _)| is_asked(what));
+        asked.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+    };
+    let (is_fault, is_end) =
+        (|what: &str| Kind::NAMES.contains(&what), |what: &str| BOUNDARIES.contains(&what));
+    let faults: u64 = Kind::NAMES.iter().map(|kind| total.coverage.of(kind)).sum();
     format!(
-        "met: {}\nsim: {} seeds, {:.1} simulated hours in {:.1} min ({:.1} h/min), {} events, {} operations checked, {} violations",
-        met.join(", "),
+        "steps: {}\nends: {}\nsim: {}; {faults} faults: {}",
+        listed(&|what| !is_fault(what) && !is_end(what)),
+        listed(&is_end),
+        sums(total),
+        listed(&is_fault)
+    )
+}
+
+fn sums(total: &Total) -> String {
+    let minutes = total.took.as_secs_f64() / 60.0;
+    format!(
+        "{} seeds, {:.1} simulated hours in {:.1} min ({:.1} h/min), {} events, {} operations checked, {} violations",
         total.seeds,
         total.hours(),
         minutes,
@@ -274,52 +299,27 @@ fn replay(one: &One) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The most that a target may ever take.
-const FUZZ_PEAK_BYTES: u64 = 1 << 30;
-
-fn fuzz(only: &[String], seconds: u64, seed: u64) -> anyhow::Result<()> {
-    for (name, target) in
-        fuzz::TARGETS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|it| it == name))
-    {
-        let last = std::sync::Mutex::new(Vec::new());
-        let keep = |input: &[u8]| {
-            if let Ok(mut last) = last.lock() {
-                last.clear();
-                last.extend_from_slice(input);
-            }
-        };
-        let budget = Duration::from_secs(seconds);
-        let run = std::panic::AssertUnwindSafe(|| fuzz::drive(*target, seed, budget, keep));
-        match std::panic::catch_unwind(run) {
-            Ok(driven) => {
-                let peak = driven.peak_bytes.unwrap_or(0);
-                say(&format!("fuzz: {name}: {} inputs, peak {} MiB", driven.inputs, peak >> 20));
-                ensure!(peak <= FUZZ_PEAK_BYTES, "{name} took {} MiB", peak >> 20);
-            }
-            Err(_) => {
-                let input = last.into_inner().unwrap_or_default();
-                let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
-                anyhow::bail!("{name} panicked on {hex} (seed {seed}; RUST_BACKTRACE=1 shows where)");
-            }
-        }
-    }
+fn shrink_one(one: &One, out: &Path, max_runs: usize) -> anyhow::Result<()> {
+    let schedule = one.schedule()?;
+    ensure!(run(&schedule, false).violation.is_some(), "this schedule breaks nothing");
+    say(&shrunk_within(&schedule, out, max_runs)?.1);
     Ok(())
 }
 
-fn shrink_one(one: &One, out: &std::path::Path, max_runs: usize) -> anyhow::Result<()> {
-    let schedule = one.schedule()?;
-    ensure!(run(&schedule, false).violation.is_some(), "this schedule breaks nothing");
-    let shrunk = shrink(&schedule, max_runs);
+/// Shrinks a failing schedule into a file; gives how many faults are left, and what to say.
+fn shrunk_within(schedule: &Schedule, out: &Path, max_runs: usize) -> anyhow::Result<(usize, String)> {
+    let shrunk = shrink(schedule, max_runs);
     let text = serde_json::to_string_pretty(&shrunk.schedule).context("a schedule is JSON")?;
     std::fs::write(out, text + "\n").with_context(|| format!("{} cannot be written", out.display()))?;
-    let outcome = run(&shrunk.schedule, false);
-    say(&told(&outcome));
-    say(&format!(
-        "shrunk in {} runs from {} to {} faults; replay: make sim SCHEDULE={}",
+    let faults = shrunk.schedule.faults.len();
+    let what = told(&run(&shrunk.schedule, false));
+    let said = format!(
+        "shrunk in {} runs from {} to {faults} faults, {} members, {} s; replay: make sim SCHEDULE={}; {what}",
         shrunk.runs,
         schedule.faults.len(),
-        shrunk.schedule.faults.len(),
+        shrunk.schedule.replicas,
+        shrunk.schedule.seconds,
         out.display()
-    ));
-    Ok(())
+    );
+    Ok((faults, said))
 }

@@ -9,7 +9,6 @@
 pub mod command;
 pub mod coverage;
 pub mod disk;
-pub mod fuzz;
 pub mod generate;
 pub mod history;
 pub mod invariants;

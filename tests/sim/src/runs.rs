@@ -143,6 +143,16 @@ impl Total {
         }
     }
 
+    /// Takes another total in, but for its failures.
+    pub fn merge(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.simulated += other.simulated;
+        self.events += other.events;
+        self.operations += other.operations;
+        self.coverage.merge(&other.coverage);
+        self.took += other.took;
+    }
+
     /// Simulated hours.
     #[must_use]
     pub fn hours(&self) -> f64 {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
+use crate::addresses::AddressRange;
 use crate::cluster::Cluster;
 use crate::etcd_cluster::EtcdCluster;
 use crate::etcd_wire::Client;
-use crate::loopback::LoopbackRange;
 use crate::process::Process;
 use crate::wait;
 
@@ -90,7 +90,7 @@ impl System {
     ///
     /// # Errors
     /// When they do not come up.
-    pub async fn start_again(side: &Side, range: LoopbackRange, folder: &Path) -> Result<Self> {
+    pub async fn start_again(side: &Side, range: AddressRange, folder: &Path) -> Result<Self> {
         Ok(match side.kind {
             Kind::Etcd => {
                 let cluster = EtcdCluster::start_on(range, &side.program, folder, MEMBERS).await?;
@@ -109,7 +109,7 @@ impl System {
     ///
     /// # Errors
     /// When a member does not end.
-    pub async fn stop(mut self) -> Result<LoopbackRange> {
+    pub async fn stop(mut self) -> Result<AddressRange> {
         for process in self.processes_mut() {
             process.terminate(STOP).await?;
         }

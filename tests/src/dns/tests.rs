@@ -5,13 +5,13 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use super::*;
-use crate::loopback::LoopbackRange;
+use crate::addresses::AddressRange;
 
 const NAME: &str = "orders-0.orders-peers.test";
 const SERVICE: &str = "_peer._tcp.orders-peers.test";
 
-async fn server() -> (LoopbackRange, DnsServer, TokioResolver) {
-    let range = LoopbackRange::claim().unwrap();
+async fn server() -> (AddressRange, DnsServer, TokioResolver) {
+    let range = AddressRange::claim().unwrap();
     let server = DnsServer::start(range.dns()).await.unwrap();
     server.set_addresses(NAME, &[range.address(1)]).unwrap();
     let mut upstream = NameServerConfig::udp_and_tcp(range.dns().ip());

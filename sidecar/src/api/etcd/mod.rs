@@ -8,6 +8,8 @@ mod cluster;
 mod dispatch;
 mod door;
 mod errors;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod hash_kv;
 mod kv;
 mod maintenance;

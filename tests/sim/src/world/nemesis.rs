@@ -283,16 +283,10 @@ impl World {
             return false;
         }
         let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-        let files = pods::wal_files(&disk);
-        // The last frame of the last segment cannot be told from a torn one: the format says so, and promises nothing.
-        let Some(path) = files.iter().rev().nth(1) else { return false };
-        let Some(written) = disk.content(path) else { return false };
-        let used: Vec<usize> =
-            (4_096..written.len()).filter(|at| written.get(*at).is_some_and(|byte| *byte != 0)).collect();
-        let Some(offset) = self.chance.pick(&used).copied() else { return false };
+        let Some((path, offset)) = pods::durable_byte(&disk, &mut self.chance) else { return false };
         let bit = self.chance.below(8) as u8;
         let Some(volume) = self.pod(pod).map(|pod| pod.volume.number) else { return false };
-        if !disk.rot(path, offset as u64, bit) {
+        if !disk.rot(&path, offset as u64, bit) {
             return false;
         }
         self.nemesis.rotten.insert(volume);

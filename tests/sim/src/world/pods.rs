@@ -1,9 +1,11 @@
 //! Pods, their volumes, and the kubelet that starts their processes again.
 
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use outrigger_core::membership::Route;
 use outrigger_core::types::{ClusterId, MemberId};
+use outrigger_storage::dump::{self, Item};
 use outrigger_storage::identity::{DataDir, IdentityError};
 
 use super::event::{At, Happening, Input};
@@ -219,16 +221,29 @@ impl World {
     }
 }
 
-/// The data directory's path, for whoever has a disk.
-pub(super) fn wal_files(disk: &SimDisk) -> Vec<PathBuf> {
-    use outrigger_storage::fs::FileSystem as _;
-    let dir = outrigger_storage::segment::wal_dir(&data_dir());
-    let entries = disk.list(&dir).unwrap_or_default();
-    entries.into_iter().map(|entry| dir.join(entry.name)).filter(|path| is_segment(path)).collect()
-}
-
-fn is_segment(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| outrigger_storage::segment::parse_file_name(name).is_some())
+/// A byte of the log that is known to have been durable: of any frame but the last one, which cannot be told from a torn
+/// one (the format says so, and promises nothing). Half of them are of the newest segment, where the proof is a frame.
+pub(super) fn durable_byte(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize)> {
+    let mut frames = Vec::new();
+    let mut path = PathBuf::new();
+    let visited = dump::visit(disk, &data_dir(), &mut |item| {
+        match item {
+            Item::Segment(segment) => path = segment.path,
+            Item::Frame(frame) if !frame.is_sealed_off => {
+                frames.push((path.clone(), frame.offset as usize..(frame.offset + frame.bytes) as usize));
+            }
+            Item::Frame(_) | Item::Identity(_) | Item::Damage(_) => {}
+        }
+        ControlFlow::Continue(())
+    });
+    visited.ok()?;
+    frames.pop()?;
+    let newest = frames.last()?.0.clone();
+    if random.chance(500) {
+        frames.retain(|(path, _)| *path == newest);
+    }
+    let (path, frame) = random.pick(&frames)?.clone();
+    let content = disk.content(&path)?;
+    let written: Vec<usize> = frame.filter(|at| content.get(*at).is_some_and(|byte| *byte != 0)).collect();
+    Some((path, *random.pick(&written)?))
 }
