@@ -16,9 +16,6 @@ use crate::world::{Outcome, SECOND};
 
 /// Runs that shrinking a schedule may take.
 const SHRINKING_RUNS: usize = 400;
-/// Fewer are enough where many schedules are shrunk.
-#[cfg(feature = "mutants")]
-const FEWER_RUNS: usize = 150;
 /// A planted bug's failing seed has to shrink to so few.
 #[cfg(feature = "mutants")]
 const FEW_FAULTS: usize = 25;
@@ -217,7 +214,7 @@ fn mutants(only: &[String], seeds: u64, threads: usize, shape: ShapeArgs) -> any
                     told(found)
                 ));
                 let out = Path::new("target/sim").join(mutant.name()).with_extension("json");
-                let (faults, text) = shrunk_within(&found.schedule, &out, FEWER_RUNS)?;
+                let (faults, text) = shrunk_within(&found.schedule, &out, SHRINKING_RUNS)?;
                 say(&format!("{:<26} {text}", ""));
                 if faults > FEW_FAULTS {
                     large.push(mutant.name());
@@ -250,10 +247,11 @@ fn summary(total: &Total) -> String {
         (|what: &str| Kind::NAMES.contains(&what), |what: &str| BOUNDARIES.contains(&what));
     let faults: u64 = Kind::NAMES.iter().map(|kind| total.coverage.of(kind)).sum();
     format!(
-        "steps: {}\nends: {}\nsim: {}; {faults} faults: {}",
+        "steps: {}\nends: {}\nsim: {}, {} violations; {faults} faults: {}",
         listed(&|what| !is_fault(what) && !is_end(what)),
         listed(&is_end),
         sums(total),
+        total.failures.len(),
         listed(&is_fault)
     )
 }
@@ -261,14 +259,13 @@ fn summary(total: &Total) -> String {
 fn sums(total: &Total) -> String {
     let minutes = total.took.as_secs_f64() / 60.0;
     format!(
-        "{} seeds, {:.1} simulated hours in {:.1} min ({:.1} h/min), {} events, {} operations checked, {} violations",
+        "{} seeds, {:.1} simulated hours in {:.1} min ({:.1} h/min), {} events, {} operations checked",
         total.seeds,
         total.hours(),
         minutes,
         total.hours() / minutes.max(1e-9),
         total.events,
-        total.operations,
-        total.failures.len()
+        total.operations
     )
 }
 
