@@ -15,7 +15,7 @@ use crate::shrink::shrink;
 use crate::world::{Outcome, SECOND};
 
 /// Runs that shrinking a schedule may take.
-const SHRINKING_RUNS: usize = 400;
+const SHRINKING_RUNS: usize = 600;
 /// A planted bug's failing seed has to shrink to so few.
 #[cfg(feature = "mutants")]
 const FEW_FAULTS: usize = 25;

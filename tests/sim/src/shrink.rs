@@ -6,6 +6,11 @@
 use crate::runs::run;
 use crate::schedule::Schedule;
 
+/// So few faults are enough for a person to follow.
+const SMALL: usize = 15;
+/// Other seeds that are tried for a schedule with more.
+const RESEEDINGS: usize = 100;
+
 /// What shrinking came to.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
@@ -18,17 +23,20 @@ pub struct Shrunk {
 /// Shrinks within so many runs.
 #[must_use]
 pub fn shrink(failing: &Schedule, max_runs: usize) -> Shrunk {
-    let mut shrinking = Shrinking { best: failing.clone(), left: max_runs };
+    let mut shrinking = Shrinking { best: failing.clone(), left: max_runs, next_seed: 0 };
     shrinking.cut_end();
     shrinking.drop_faults();
     shrinking.smaller();
     shrinking.drop_faults();
+    shrinking.reseed();
     Shrunk { runs: max_runs - shrinking.left, schedule: shrinking.best }
 }
 
 struct Shrinking {
     best: Schedule,
     left: usize,
+    /// The last one tried by reseeding.
+    next_seed: u64,
 }
 
 impl Shrinking {
@@ -71,8 +79,22 @@ impl Shrinking {
                     start += chunk;
                 }
             }
-            if !dropped || chunk == 1 {
+            // What was needed beside a fault that is gone may not be needed any more.
+            if !dropped {
                 chunk /= 2;
+            }
+        }
+    }
+
+    /// A bug that needs luck may need other faults where luck is another: the same list under other seeds.
+    fn reseed(&mut self) {
+        for _ in 0..RESEEDINGS {
+            if self.best.faults.len() <= SMALL {
+                return;
+            }
+            self.next_seed += 1;
+            if self.try_it(Schedule { seed: self.next_seed, ..self.best.clone() }) {
+                self.drop_faults();
             }
         }
     }
