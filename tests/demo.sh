@@ -65,9 +65,11 @@ echo "leader before: $leader_name, now: $(field 'd["status"]["leader"]["name"]')
 
 say "4. One member loses its volume and comes back under a new id"
 member_id() { field "[m['id'] for m in d['status']['members'] if m['name']=='orders-$1'][0]"; }
-until_true "three members again" 60 o 2 put demo/before-wipe yes
+until_true "the wiped member in reach" 60 o 2 put demo/before-wipe yes
 before=$(member_id 2)
-local_runner wipe orders 2
+# Refused until the member that was killed is in step again: a quorum is never wiped.
+until_true "three members in step, one of them to spare" 60 local_runner wipe orders 2
+echo "wiped: the volume of orders-2, whose member was $before"
 replaced() { local id; id=$(member_id 2) && [ -n "$id" ] && [ "$id" != "$before" ] && [ "$(field 'd["status"]["voters"]')" = 3 ]; }
 until_true "the replacement" 90 replaced
 until_true "a healthy cluster" 60 healthy
