@@ -3,7 +3,7 @@
 //! May import: core's applier, `snapshots`. Deliberately absent: what an entry means. The one rule kept here is the
 //! order: a view is published *before* its results are reported, so that whoever hears of a write also sees it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,9 +55,18 @@ pub struct ApplyHandle {
     requests: mpsc::Sender<Request>,
     handed: Index,
     done: Index,
+    newest_install: Arc<AtomicU64>,
 }
 
 impl ApplyHandle {
+    /// Tells which tasks will be submitted. To be called before the batch of the same effects goes to the log: from its mark
+    /// on, the file of an earlier install may be purged, and the thread has to know that this is why it is not there.
+    pub fn announce(&self, tasks: &[ApplyTask]) {
+        if let Some(newest) = tasks.iter().filter_map(ApplyTask::begins).max() {
+            self.newest_install.fetch_max(newest.0, Ordering::AcqRel);
+        }
+    }
+
     /// Queues a task.
     pub fn submit(&mut self, task: ApplyTask) {
         match &task {
@@ -114,12 +123,19 @@ impl ApplyThread {
     ) -> std::io::Result<(Self, ApplyHandle)> {
         let (requests, queue) = mpsc::channel();
         let done = applier.applied();
-        let taking = Arc::new(AtomicBool::new(false));
-        let worker =
-            Worker { applier, wiring, queue, requests: requests.clone(), taking, outside: Vec::new() };
+        let newest_install = Arc::new(AtomicU64::new(0));
+        let worker = Worker {
+            applier,
+            wiring,
+            queue,
+            requests: requests.clone(),
+            taking: Arc::default(),
+            outside: Vec::new(),
+            newest_install: Arc::clone(&newest_install),
+        };
         worker.publish();
         let thread = std::thread::Builder::new().name("apply".to_string()).spawn(move || worker.run())?;
-        let handle = ApplyHandle { requests: requests.clone(), handed: done, done };
+        let handle = ApplyHandle { requests: requests.clone(), handed: done, done, newest_install };
         Ok((Self { requests, thread }, handle))
     }
 
@@ -145,6 +161,8 @@ struct Worker<S: StateMachine> {
     /// Whether a snapshot is being written; one at a time.
     taking: Arc<AtomicBool>,
     outside: Vec<oneshot::Sender<SnapshotHeader>>,
+    /// The epoch of the newest install that was announced.
+    newest_install: Arc<AtomicU64>,
 }
 
 impl<S: StateMachine<View = View>> Worker<S> {
@@ -153,6 +171,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
             let mut next = Some(request);
             while let Some(request) = next.take() {
                 match request {
+                    Request::Task(task) if task.is_superseded(self.newest_install()) => {}
                     Request::Task(ApplyTask::Entries { epoch, items }) => {
                         next = self.entries(epoch, items);
                     }
@@ -166,6 +185,10 @@ impl<S: StateMachine<View = View>> Worker<S> {
                 }
             }
         }
+    }
+
+    fn newest_install(&self) -> InstallEpoch {
+        InstallEpoch(self.newest_install.load(Ordering::Acquire))
     }
 
     /// The next request. While there is none, what the state has put off is done step by step: a compaction that nothing
@@ -208,10 +231,12 @@ impl<S: StateMachine<View = View>> Worker<S> {
         next
     }
 
-    /// The file is durable and was checked when it came: if it cannot be restored now, this disk is not to be trusted.
+    /// The file is durable and was checked when it came: if it cannot be restored now, this disk is not to be trusted. Or a
+    /// later install has been marked since this one began, and it was purged.
     fn install(&mut self, epoch: InstallEpoch, header: &SnapshotHeader) {
         match self.wiring.snapshots.restore(header) {
             Ok(applier) => self.applier = applier,
+            Err(_) if epoch < self.newest_install() => return,
             Err(error) => crate::fatal::exit("an installed snapshot cannot be restored", &error),
         }
         self.publish();
@@ -303,18 +328,52 @@ mod tests {
         ApplyItem { index: Index(sequence + 1), term: Term(1), kind }
     }
 
-    #[test]
-    fn the_space_that_a_compaction_frees_is_free_though_nothing_follows_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
-        let space = Arc::new(Space::new(1 << 20));
+    fn wiring_in(
+        dir: &std::path::Path,
+        space: &Arc<Space>,
+    ) -> (ApplyWiring, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+        let (answers, answered) = tokio::sync::mpsc::unbounded_channel();
         let wiring = ApplyWiring {
             answers,
             published: Arc::default(),
-            snapshots: crate::snapshots::tests::in_dir(dir.path(), CLUSTER),
+            snapshots: crate::snapshots::tests::in_dir(dir, CLUSTER),
             metrics: Arc::default(),
-            space: Arc::clone(&space),
+            space: Arc::clone(space),
         };
+        (wiring, answered)
+    }
+
+    /// While it was busy two snapshots came: the first one's file goes as soon as the second is marked.
+    #[test]
+    fn an_install_whose_file_a_later_one_has_purged_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wiring, mut answered) = wiring_in(dir.path(), &Arc::new(Space::new(1 << 20)));
+        let header = |index| SnapshotHeader {
+            index: Index(index),
+            term: Term(1),
+            ..Applier::empty(CLUSTER, KeySpace::default()).header()
+        };
+        let second = header(9);
+        let view = KeySpace::default().view();
+        wiring.snapshots.write(&second, || KeySpace::snapshot_chunks(&view)).unwrap();
+        let applier = Applier::empty(CLUSTER, KeySpace::default());
+        let (thread, mut handle) = ApplyThread::start(applier, wiring).unwrap();
+
+        let first = ApplyTask::Install { epoch: InstallEpoch(1), header: header(4) };
+        let second = ApplyTask::Install { epoch: InstallEpoch(2), header: second };
+        handle.announce(std::slice::from_ref(&second));
+        handle.submit(first);
+        handle.submit(second);
+        let Some(Event::Applied(applied)) = answered.blocking_recv() else { panic!("nothing was applied") };
+        assert_eq!((applied.epoch, applied.index), (InstallEpoch(2), Index(9)));
+        thread.stop();
+    }
+
+    #[test]
+    fn the_space_that_a_compaction_frees_is_free_though_nothing_follows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Arc::new(Space::new(1 << 20));
+        let (wiring, mut answered) = wiring_in(dir.path(), &space);
         let applier = Applier::empty(CLUSTER, KeySpace::default());
         let (thread, mut handle) = ApplyThread::start(applier, wiring).unwrap();
 

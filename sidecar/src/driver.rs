@@ -214,6 +214,7 @@ impl Driver {
             removed: _,
             more: _,
         } = effects;
+        self.applier.announce(&apply);
         if let Some(batch) = persist {
             self.log.append(batch);
         }

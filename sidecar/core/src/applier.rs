@@ -37,6 +37,27 @@ pub enum ApplyTask {
     TakeSnapshot,
 }
 
+impl ApplyTask {
+    /// The epoch that begins with it, if one does.
+    #[must_use]
+    pub const fn begins(&self) -> Option<InstallEpoch> {
+        match self {
+            Self::Install { epoch, .. } => Some(*epoch),
+            Self::Entries { .. } | Self::TakeSnapshot => None,
+        }
+    }
+
+    /// Whether the install of epoch `newest`, which was handed over later, replaces all that this would do. Then it is left
+    /// out: the node drops its results, and the file of an earlier install is purged as soon as the later one is marked.
+    #[must_use]
+    pub fn is_superseded(&self, newest: InstallEpoch) -> bool {
+        match self {
+            Self::Entries { epoch, .. } | Self::Install { epoch, .. } => *epoch < newest,
+            Self::TakeSnapshot => false,
+        }
+    }
+}
+
 /// One committed entry.
 #[derive(Clone, Debug)]
 pub struct ApplyItem {

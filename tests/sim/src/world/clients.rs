@@ -11,8 +11,8 @@ use outrigger_core::state_machine::Output;
 use outrigger_core::types::{ReadId, Revision};
 
 use super::end::Ending;
-use super::event::Happening;
-use super::process::Life;
+use super::event::{Happening, Input};
+use super::process::{Life, Process};
 use super::{MS, SECOND, Time, World};
 use crate::history::{Call, KeyId, Operation, Outcome, Stored, ValueId};
 use crate::random::Random;
@@ -54,6 +54,15 @@ struct Open {
     key: usize,
     what: What,
     invoked: Time,
+}
+
+/// A call on its way to a member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) client: usize,
+    pub(super) number: u64,
+    key: usize,
+    what: What,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,30 +186,23 @@ impl World {
         self.after(PATIENCE, Happening::ClientGivesUp(client, number));
     }
 
-    /// The call is at the member, if one is there.
+    /// The call is at the pod: refused if no process is there; in the sockets of one that is stopped, until it goes on.
     pub(super) fn call_arrives(&mut self, client: usize, number: u64) {
-        let Some((pod, key, what)) = self
-            .clients
-            .all
-            .get(client)
-            .and_then(|client| Some((client.pod, client.open.as_ref()?)))
-            .filter(|(_, open)| open.number == number)
-            .map(|(pod, open)| (pod, open.key, open.what))
-        else {
-            return;
-        };
-        if self.pod(pod).is_some_and(|pod| pod.paused_until > self.now) {
-            // Nobody answers; whether it is taken in later is not known.
-            return;
+        let open = self.clients.all.get(client).and_then(|client| Some((client.pod, client.open.as_ref()?)));
+        let Some((pod, open)) = open.filter(|(_, open)| open.number == number) else { return };
+        let asked = Asked { client, number, key: open.key, what: open.what };
+        match self.process(pod).map(|process| process.at) {
+            Some(at) => self.process_event(at, Input::Call(asked)),
+            None => self.finish(client, number, Outcome::Failed),
         }
-        let Some(mut process) = self.pod_mut(pod).and_then(|pod| pod.process.take()) else {
-            self.finish(client, number, Outcome::Failed);
-            return;
-        };
+    }
+
+    /// The process takes a call in, also one whose client has given up: it cannot know that.
+    pub(super) fn take_call(&mut self, process: &mut Process, asked: Asked) -> Ending {
+        let Asked { client, number, key, what } = asked;
         let Life::Member(running) = &mut process.life else {
-            self.put_back(process, Ending::GoesOn);
             self.finish(client, number, Outcome::Failed);
-            return;
+            return Ending::GoesOn;
         };
         let command = match what {
             What::Call(call) => command(key, call),
@@ -220,8 +222,7 @@ impl World {
                 Event::Propose { id: running.ids, command, deadline_ticks: REQUEST_TICKS }
             }
         };
-        let ending = self.node_event(&mut process, event);
-        self.put_back(process, ending);
+        self.node_event(process, event)
     }
 
     pub(super) fn proposal_answered(&mut self, client: usize, number: u64, outcome: Result<Output, Refusal>) {

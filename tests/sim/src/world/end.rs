@@ -209,12 +209,19 @@ impl World {
             self.observe(cluster, &Observation::Interrupted { member, changes });
         }
         for held in process.held {
-            if let Input::SnapshotArrives(stream) = held {
-                self.nobody_takes(&stream);
-            }
+            self.never_seen(held);
         }
         self.observe(ClusterId(0), &Observation::Closed { member });
         self.streams_break(at);
+    }
+
+    /// What came to a process that is no more: who waits for an answer hears that there is none.
+    pub(super) fn never_seen(&mut self, input: Input) {
+        if let Input::SnapshotArrives(stream) = input {
+            self.nobody_takes(&stream);
+        } else if let Input::Call(asked) = input {
+            self.call_lost(asked.client, asked.number);
+        }
     }
 
     fn forget_callers(&mut self, running: &mut Running) {

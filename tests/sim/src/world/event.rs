@@ -10,6 +10,7 @@ use outrigger_core::snapshot::SnapshotHeader;
 use outrigger_core::types::{ClusterId, FetchId, Index, MemberId, Term};
 
 use super::Time;
+use super::clients::Asked;
 use super::operator::OperatorEvent;
 
 /// A process: a pod and which of its starts.
@@ -40,6 +41,8 @@ pub(super) enum Happening {
 #[derive(Debug)]
 pub(super) enum Input {
     Tick,
+    /// A client asks for something.
+    Call(Asked),
     /// A peer's message.
     Message {
         from: MemberId,

@@ -10,7 +10,7 @@ use outrigger_core::mvcc::{KeySpace, View};
 use outrigger_core::node::{Node, NodeConfig};
 use outrigger_core::snapshot::SnapshotHeader;
 use outrigger_core::status::Shortage;
-use outrigger_core::types::{AdminId, ClusterId, Index, MemberId, ProposalId, ReadId, Term};
+use outrigger_core::types::{AdminId, ClusterId, Index, InstallEpoch, MemberId, ProposalId, ReadId, Term};
 use outrigger_member::recovery::{self, Recovered, RecoveryError};
 use outrigger_member::snapshots::Snapshots;
 use outrigger_storage::identity::DataDir;
@@ -83,6 +83,7 @@ pub(super) struct Running {
     pub(super) log: LogQueue,
     pub(super) apply: VecDeque<ApplyTask>,
     pub(super) is_applying: bool,
+    pub(super) newest_install: InstallEpoch,
     pub(super) snapshot: Option<(SnapshotHeader, View)>,
     pub(super) incoming: Option<Box<Stream>>,
     pub(super) ids: ProposalId,
@@ -125,6 +126,13 @@ pub(super) struct Space {
     pub(super) told: Shortage,
     pub(super) is_waiting: bool,
     pub(super) room_at_request: u64,
+}
+
+impl Running {
+    pub(super) fn hand(&mut self, task: ApplyTask) {
+        self.newest_install = self.newest_install.max(task.begins().unwrap_or_default());
+        self.apply.push_back(task);
+    }
 }
 
 impl Process {
@@ -248,6 +256,7 @@ impl World {
             log: LogQueue::default(),
             apply: VecDeque::new(),
             is_applying: false,
+            newest_install: InstallEpoch::default(),
             snapshot: None,
             incoming: None,
             ids,
@@ -271,9 +280,7 @@ impl World {
     /// Something happens to a process, if it is still there.
     pub(super) fn process_event(&mut self, at: At, input: Input) {
         if !self.is_live(at) {
-            if let Input::SnapshotArrives(stream) = input {
-                self.nobody_takes(&stream);
-            }
+            self.never_seen(input);
             return;
         }
         let Some(mut process) = self.pod_mut(at.pod).and_then(|pod| pod.process.take()) else { return };
@@ -294,12 +301,18 @@ impl World {
         self.put_back(process, ending);
     }
 
-    /// What came while the process was stopped is there at once; of the ticks, one.
+    /// What came while the process was stopped is there at once; of the ticks, one. Of two connections either may be read
+    /// first: now and then those of all clients are, before a peer's that says who leads by now.
     pub(super) fn resume(&mut self, process: &mut Process) -> Ending {
-        let held = std::mem::take(&mut process.held);
-        for input in held {
+        let mut held = std::mem::take(&mut process.held);
+        if process.random.chance(500) {
+            held.sort_by_key(|input| !matches!(input, Input::Call(_)));
+        }
+        let mut held = held.into_iter();
+        while let Some(input) = held.next() {
             let ending = self.take_input(process, input);
             if !matches!(ending, Ending::GoesOn) {
+                held.for_each(|input| self.never_seen(input));
                 return ending;
             }
         }

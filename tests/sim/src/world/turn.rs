@@ -29,6 +29,7 @@ impl World {
                 self.after(self.tick_of(process.at.pod), Happening::Process(process.at, Input::Tick));
                 self.node_event(process, Event::Tick)
             }
+            Input::Call(asked) => self.take_call(process, asked),
             Input::Message { from, bytes } => self.node_event(process, Event::Peer { from, bytes }),
             Input::Dial { peer } => self.dial(process, peer),
             Input::StreamBroke { peer, other } => self.stream_broke(process, peer, other),
@@ -115,7 +116,7 @@ impl World {
         let Life::Member(running) = &mut process.life else { return unreachable };
         for task in effects.apply {
             self.see_handed(running, &task);
-            running.apply.push_back(task);
+            running.hand(task);
         }
         if !running.apply.is_empty() && !running.is_applying {
             running.is_applying = true;

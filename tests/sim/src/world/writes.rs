@@ -162,6 +162,9 @@ impl World {
         let mut events = Vec::new();
         let before = running.view_index;
         while let Some(task) = running.apply.pop_front() {
+            if task.is_superseded(running.newest_install) {
+                continue;
+            }
             match task {
                 ApplyTask::Entries { epoch, items } => {
                     let applied = running.applier.apply(epoch, items);
