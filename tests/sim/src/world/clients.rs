@@ -46,6 +46,8 @@ struct Client {
     open: Option<Open>,
     /// Between two calls, at most.
     pause: Time,
+    /// How often, in 1,000 calls, it goes through another member than the last time.
+    roams: u32,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl Clients {
         let busy = [200 * MS, SECOND, 2 * SECOND, 4 * SECOND];
         let client = |random: &mut Random| Client {
             pause: busy.get(random.below(busy.len())).copied().unwrap_or(SECOND),
+            roams: random.pick(&[50, 200, 500, 1_000]).copied().unwrap_or(50),
             ..Client::default()
         };
         let all = (0..count).map(|_| client(&mut random)).collect();
@@ -177,10 +180,10 @@ impl World {
         let number = clients.next_call;
         let key = clients.random.below(KEYS);
         let what = clients.next_what(key);
-        // Mostly where it was; now and then through another one.
-        let elsewhere = clients.random.chance(100).then(|| clients.random.below(pods) as u8);
         let Some(open) = clients.all.get_mut(client) else { return };
-        open.pod = elsewhere.unwrap_or(open.pod);
+        if clients.random.chance(open.roams) {
+            open.pod = clients.random.below(pods) as u8;
+        }
         open.open = Some(Open { number, key, what, invoked: now });
         self.after(100, Happening::ClientCall(client, number));
         self.after(PATIENCE, Happening::ClientGivesUp(client, number));
