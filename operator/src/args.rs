@@ -1,6 +1,7 @@
 //! The command line of `outrigger-operator`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -68,6 +69,10 @@ pub struct Operate {
     /// Secret into a pod.
     #[arg(long, env = "OUTRIGGER_AUTHORITY_OVERLAP", default_value = "1h", value_parser = seconds, value_name = "DURATION")]
     pub authority_overlap: i64,
+    /// How many clusters restart outdated pods at once, one pod each: after an upgrade of the operator, all of them have some. One whose roll
+    /// does not come forward for ten minutes is no longer counted.
+    #[arg(long, env = "OUTRIGGER_ROLLS_AT_ONCE", default_value = "5", value_name = "NUMBER")]
+    pub rolls_at_once: NonZeroU16,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "OUTRIGGER_HTTP_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub http_listen: SocketAddr,

@@ -65,7 +65,8 @@ async fn operate(how: Operate) -> ExitCode {
         operator_namespace: how.operator_namespace,
     };
     let (namespaces, http) = (how.namespaces, how.http_listen);
-    let options = controller::Options { namespaces, settings, lifetimes, http, election };
+    let rolls_at_once = how.rolls_at_once;
+    let options = controller::Options { namespaces, settings, lifetimes, rolls_at_once, http, election };
     match controller::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -22,6 +22,8 @@ pub struct Facts {
     pub repair: Repair,
     /// Whether changed members are restarted without a person.
     pub restart_outdated: bool,
+    /// Whether it is this cluster's turn to restart changed members: many clusters do not do so all at once.
+    pub may_roll: bool,
     /// The register, as read for this snapshot.
     pub founding: Founding,
     /// How many pods are asked for at present (a StatefulSet's `spec.replicas`); ordinals below it should exist.
@@ -54,6 +56,9 @@ pub struct Pod {
     pub unhealthy_for: Duration,
     /// How long its log has stood still at the leader although entries are missing; zero while it advances or lacks none.
     pub stuck_for: Duration,
+    /// Whoever runs it finds its member ready to serve, by the member's own probe: one that is silent, but serves, is out of reach of
+    /// the asker alone, and not dead.
+    pub serves: bool,
     /// The node that it is on, if that is known to be not ready: such a pod cannot be stopped in order, nor start elsewhere.
     pub lost_node: Option<String>,
 }

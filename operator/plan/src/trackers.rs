@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::facts::{Answer, Facts, MemberPhase};
+use crate::facts::{Answer, Facts, MemberPhase, Pod};
 use crate::ids::{Index, MemberId, Ordinal};
 
 /// How long each pod has been unwell. Times are the caller's: durations since any one moment, on a monotonic clock.
@@ -24,6 +24,22 @@ impl Unwell {
             return Duration::ZERO;
         }
         now.saturating_sub(*self.0.entry(pod).or_insert(now))
+    }
+}
+
+/// How long the node of each pod has been lost.
+#[derive(Debug, Default)]
+pub struct LostNodes(BTreeMap<Ordinal, Duration>);
+
+impl LostNodes {
+    /// Holds a pod on a lost node to be unwell for no longer than its node is: what was wrong with it before is no reason to give its node less
+    /// time to come back.
+    pub fn note(&mut self, pods: &mut BTreeMap<Ordinal, Pod>, now: Duration) {
+        self.0.retain(|ordinal, _| pods.get(ordinal).is_some_and(|pod| pod.lost_node.is_some()));
+        for (ordinal, pod) in pods.iter_mut().filter(|(_, pod)| pod.lost_node.is_some()) {
+            let since = *self.0.entry(*ordinal).or_insert(now);
+            pod.unhealthy_for = pod.unhealthy_for.min(now.saturating_sub(since));
+        }
     }
 }
 
@@ -59,6 +75,24 @@ impl Stuck {
 mod tests {
     use super::*;
     use crate::decide::fixture::*;
+
+    #[test]
+    fn a_lost_node_has_its_own_time_to_come_back() {
+        let mut lost = LostNodes::default();
+        let mut facts = healthy(3);
+        silence(&mut facts, 2);
+        let mut seen = |node: Option<&str>, unhealthy: u64, now: u64| {
+            let pod = facts.pods.get_mut(&Ordinal(2)).unwrap();
+            (pod.lost_node, pod.unhealthy_for) = (node.map(str::to_owned), Duration::from_secs(unhealthy));
+            lost.note(&mut facts.pods, Duration::from_secs(now));
+            facts.pods[&Ordinal(2)].unhealthy_for.as_secs()
+        };
+        assert_eq!(seen(None, 600, 600), 600, "it crashes again and again on a node that is well");
+        assert_eq!(seen(Some("node-1"), 601, 601), 0, "and now its node reboots");
+        assert_eq!(seen(Some("node-1"), 631, 631), 30);
+        assert_eq!(seen(None, 640, 640), 640, "the node is back");
+        assert_eq!(seen(Some("node-1"), 650, 650), 0);
+    }
 
     #[test]
     fn a_log_is_stuck_while_it_lacks_entries_and_nothing_new_is_matched() {

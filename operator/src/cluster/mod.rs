@@ -4,6 +4,7 @@
 //! gather [`facts::Facts`] in their own ways, ask [`plan::plan`], and carry the one step out; only that differs between
 //! them.
 
+pub mod budget;
 pub mod build;
 pub mod quantity;
 pub mod register;

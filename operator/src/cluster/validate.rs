@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::facts::Repair;
 use super::ids::ClusterName;
 use super::quantity;
-use crate::crd::{DeletionPolicy, LogLevel, RaftCluster, RepairMode, UpdateStrategyType};
+use crate::crd::{
+    ConsensusSpec, DeletionPolicy, LogLevel, RaftCluster, RepairMode, RepairSpec, UpdateStrategyType,
+};
 
 /// A spec that can be acted on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,41 +94,47 @@ pub enum Invalid {
 /// # Errors
 /// Everything that is wrong with it, not only the first.
 pub fn validate(cluster: &RaftCluster) -> Result<Wanted, Vec<Invalid>> {
-    let mut wrong = template(&cluster.spec.template);
-    let mut keep = |result: Result<Duration, Invalid>| result.map_err(|invalid| wrong.push(invalid)).ok();
+    let (wanted, wrong) = read(cluster);
+    if wrong.is_empty() { Ok(wanted) } else { Err(wrong) }
+}
+
+/// Reads the spec as far as it goes; what cannot be read is what it would be by default. For looking at a cluster whose spec is wrong,
+/// never for changing anything.
+#[must_use]
+pub fn read(cluster: &RaftCluster) -> (Wanted, Vec<Invalid>) {
     let spec = &cluster.spec;
-    let election = keep(duration("spec.consensus.electionTimeout", &spec.consensus.election_timeout));
-    let heartbeat = keep(duration("spec.consensus.heartbeatInterval", &spec.consensus.heartbeat_interval));
-    let after = keep(duration("spec.repair.unhealthyAfter", &spec.repair.unhealthy_after));
-    let name = cluster.metadata.name.clone().map(ClusterName);
-    if name.is_none() {
+    let mut wrong = template(&cluster.spec.template);
+    let mut time = |field: &'static str, text: &str, default: &str| {
+        duration(field, text).unwrap_or_else(|invalid| {
+            wrong.push(invalid);
+            duration(field, default).unwrap_or_default()
+        })
+    };
+    let (consensus, usual) = (&spec.consensus, ConsensusSpec::default());
+    let election_timeout =
+        time("spec.consensus.electionTimeout", &consensus.election_timeout, &usual.election_timeout);
+    let heartbeat_interval =
+        time("spec.consensus.heartbeatInterval", &consensus.heartbeat_interval, &usual.heartbeat_interval);
+    let after = time(
+        "spec.repair.unhealthyAfter",
+        &spec.repair.unhealthy_after,
+        &RepairSpec::default().unhealthy_after,
+    );
+    if cluster.metadata.name.is_none() {
         wrong.push(Invalid::NoName);
     }
-    let quota = quantity::bytes(&spec.consensus.quota);
-    if quota.is_none() {
-        let found = spec.consensus.quota.clone();
-        wrong.push(Invalid::Quantity { field: "spec.consensus.quota", found });
-    }
+    let quota_bytes = quantity::bytes(&consensus.quota).unwrap_or_else(|| {
+        wrong.push(Invalid::Quantity { field: "spec.consensus.quota", found: consensus.quota.clone() });
+        quantity::bytes(&usual.quota).unwrap_or_default()
+    });
     let replicas = u8::try_from(spec.replicas).ok().filter(|count| count % 2 == 1 && *count <= 9);
-    if replicas.is_none() {
+    let replicas = replicas.unwrap_or_else(|| {
         wrong.push(Invalid::Replicas { found: spec.replicas });
-    }
-    let (
-        Some(name),
-        Some(replicas),
-        Some(election_timeout),
-        Some(heartbeat_interval),
-        Some(after),
-        Some(quota_bytes),
-    ) = (name, replicas, election, heartbeat, after, quota)
-    else {
-        return Err(wrong);
-    };
-    if !wrong.is_empty() {
-        return Err(wrong);
-    }
-    Ok(Wanted {
-        name,
+        let voters = cluster.status.as_ref().and_then(|status| u8::try_from(status.voters).ok());
+        voters.filter(|voters| *voters > 0).unwrap_or(3)
+    });
+    let wanted = Wanted {
+        name: ClusterName(cluster.metadata.name.clone().unwrap_or_default()),
         namespace: cluster.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
         replicas,
         paused: spec.paused,
@@ -144,7 +152,8 @@ pub fn validate(cluster: &RaftCluster) -> Result<Wanted, Vec<Invalid>> {
             UpdateStrategyType::OnDelete => false,
         },
         storage_size: spec.storage.size.clone(),
-    })
+    };
+    (wanted, wrong)
 }
 
 /// Reads durations such as `1m30s` or `500ms`: whole numbers with the units h, m, s and ms.
@@ -175,24 +184,36 @@ fn duration(field: &'static str, text: &str) -> Result<Duration, Invalid> {
 fn template(template: &Value) -> Vec<Invalid> {
     let mut wrong = Vec::new();
     for list in ["containers", "initContainers", "volumes"] {
-        let items = template.get("spec").and_then(|spec| spec.get(list)).and_then(Value::as_array);
-        for (index, item) in items.into_iter().flatten().enumerate() {
+        for (index, item) in items(template.pointer("/spec"), list).enumerate() {
             let path = format!("spec.template.spec.{list}[{index}]");
-            let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
-            if name.starts_with("outrigger-") {
-                wrong.push(Invalid::ReservedName { field: format!("{path}.name"), found: name.to_owned() });
-            }
-            let ports = item.get("ports").and_then(Value::as_array);
-            for (position, port) in ports.into_iter().flatten().enumerate() {
+            reserved(item, "name", &path, &mut wrong);
+            for (position, port) in items(Some(item), "ports").enumerate() {
                 let port = port.get("containerPort").and_then(Value::as_i64);
                 if let Some(found) = port.filter(|port| (2379..=2381).contains(port)) {
                     let field = format!("{path}.ports[{position}].containerPort");
                     wrong.push(Invalid::ReservedPort { field, found });
                 }
             }
+            // The log and the members' keys are the sidecar's alone.
+            for mounts in ["volumeMounts", "volumeDevices"] {
+                for (position, mount) in items(Some(item), mounts).enumerate() {
+                    reserved(mount, "name", &format!("{path}.{mounts}[{position}]"), &mut wrong);
+                }
+            }
         }
     }
     wrong
+}
+
+fn items<'a>(of: Option<&'a Value>, list: &str) -> impl Iterator<Item = &'a Value> {
+    of.and_then(|of| of.get(list)).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn reserved(item: &Value, key: &str, path: &str, wrong: &mut Vec<Invalid>) {
+    let name = item.get(key).and_then(Value::as_str).unwrap_or_default();
+    if name.starts_with("outrigger-") {
+        wrong.push(Invalid::ReservedName { field: format!("{path}.{key}"), found: name.to_owned() });
+    }
 }
 
 #[cfg(test)]
@@ -231,17 +252,22 @@ mod tests {
     #[test]
     fn names_and_ports_of_the_sidecar_are_refused_by_path() {
         let spec = json!({"template": {"spec": {
-            "containers": [{"name": "app", "ports": [{"containerPort": 80}, {"containerPort": 2380}]}],
+            "containers": [{
+                "name": "app",
+                "ports": [{"containerPort": 80}, {"containerPort": 2380}],
+                "volumeMounts": [{"name": "mine"}, {"name": "outrigger-peer-tls"}],
+            }],
             "volumes": [{"name": "outrigger-data"}],
         }}});
         let wrong: Vec<String> =
             validate(&cluster(spec)).unwrap_err().iter().map(ToString::to_string).collect();
-        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        assert_eq!(wrong.len(), 3, "{wrong:?}");
         assert!(
             wrong[0].starts_with("spec.template.spec.containers[0].ports[1].containerPort: "),
             "{wrong:?}"
         );
-        assert!(wrong[1].starts_with("spec.template.spec.volumes[0].name: "), "{wrong:?}");
+        assert!(wrong[1].starts_with("spec.template.spec.containers[0].volumeMounts[1].name: "), "{wrong:?}");
+        assert!(wrong[2].starts_with("spec.template.spec.volumes[0].name: "), "{wrong:?}");
     }
 
     #[test]
@@ -249,5 +275,16 @@ mod tests {
         let wrong =
             validate(&cluster(json!({"replicas": 2, "repair": {"unhealthyAfter": "x"}}))).unwrap_err();
         assert_eq!(wrong.len(), 2, "{wrong:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_as_by_default_and_the_rest_as_written() {
+        let spec =
+            json!({"replicas": 2, "paused": true, "repair": {"unhealthyAfter": "x", "policy": "Manual"}});
+        let mut odd = cluster(spec);
+        odd.status = Some(crate::crd::RaftClusterStatus { voters: 5, ..Default::default() });
+        let (wanted, wrong) = read(&odd);
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        assert_eq!((wanted.replicas, wanted.paused, wanted.repair), (5, true, Repair::ByHand));
     }
 }

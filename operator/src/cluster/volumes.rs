@@ -51,15 +51,18 @@ pub fn still_growing(wanted: &str, claims: &[&PersistentVolumeClaim]) -> Vec<Str
 }
 
 /// The most that a claim or the claim template asks for: what the spec must not go below any more. Not what the spec says: a
-/// size that was refused can be taken back.
+/// size that was refused can be taken back. Never more than the spec says, though: where a person has grown a claim, or claims of a larger
+/// cluster were found, the definition's rule would refuse every status from then on.
 #[must_use]
 pub fn provisioned<'a>(
     set: Option<&'a StatefulSet>,
     claims: &[&'a PersistentVolumeClaim],
+    wanted: &'a str,
 ) -> Option<&'a str> {
     let asked =
         set.and_then(template_size).into_iter().chain(claims.iter().filter_map(|claim| requested(claim)));
-    asked.max_by_key(|size| bytes(size))
+    let most = asked.max_by_key(|size| bytes(size))?;
+    Some(if bytes(most) > bytes(wanted) { wanted } else { most })
 }
 
 /// What the set's claim template asks for.
@@ -140,8 +143,18 @@ mod tests {
             assert_eq!(growth("8Gi", Some(set), claims), wanted);
         }
         assert_eq!(growth("4Gi", Some(&new), &[&small]), Growth::Done, "nothing shrinks");
-        assert_eq!(provisioned(Some(&old), &[&small, &grown]), Some("8Gi"));
-        assert_eq!(provisioned(None, &[]), None);
+        assert_eq!(provisioned(Some(&old), &[&small, &grown], "8Gi"), Some("8Gi"));
+        assert_eq!(
+            provisioned(Some(&old), &[&small], "8Gi"),
+            Some("4Gi"),
+            "a size that was refused can be taken back"
+        );
+        assert_eq!(
+            provisioned(Some(&old), &[&small, &grown], "4Gi"),
+            Some("4Gi"),
+            "a claim was grown by hand"
+        );
+        assert_eq!(provisioned(None, &[], "4Gi"), None);
         assert_eq!(still_growing("8Gi", &[&grown, &claim("c", "8Gi", "8Gi")]), ["b"]);
     }
 

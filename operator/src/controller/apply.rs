@@ -9,20 +9,23 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::covers::covers;
 use super::errors::{Doing as _, PassError, is_refusal};
 use super::fail_point;
-use crate::cluster::build::{self, Children};
+use crate::cluster::build::{self, Budget, Children};
 use crate::cluster::ids::ClusterName;
+
+/// On a child: what was asked for when it was last written, as a number. A field that is no longer asked for is seen by it alone.
+const ASKED_ANNOTATION: &str = "outrigger.dev/asked-for";
 
 /// Who writes, as `managedFields` names it.
 pub(super) const MANAGER: &str = "outrigger-operator";
@@ -43,27 +46,47 @@ pub(super) enum Obstacle {
     Refused(String),
 }
 
-/// Writes the children that differ; gives what stands in the way of the others. `with_set`: the StatefulSet too.
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Objects that differ are written; otherwise it is only said that some do.
+    pub(super) writes: bool,
+    /// The StatefulSet is among them.
+    pub(super) with_set: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// What stands in the way.
+    pub(super) obstacles: Vec<Obstacle>,
+    /// Objects differed from what is wanted, whether or not they were written.
+    pub(super) differed: bool,
+}
+
+/// Writes the children that differ.
 pub(super) async fn apply(
     client: &Client,
-    place: (&str, &ClusterName),
+    (namespace, name): (&str, &ClusterName),
     uid: &str,
     children: &Children,
-    (with_set, written): (bool, &mut Written),
-) -> Result<Vec<Obstacle>, PassError> {
-    let (namespace, name) = place;
-    let mut applier = Applier { client, namespace, uid, written, obstacles: Vec::new() };
+    (reach, written): (Reach, &mut Written),
+) -> Result<Applied, PassError> {
+    let applied = Applied::default();
+    let mut applier = Applier { client, namespace, uid, written, writes: reach.writes, applied };
     applier.one::<Service>(&serde_json::to_value(&children.headless)?).await?;
     applier.one::<Service>(&serde_json::to_value(&children.client)?).await?;
+    applier.one::<ConfigMap>(&serde_json::to_value(&children.config)?).await?;
     applier.one::<NetworkPolicy>(&serde_json::to_value(&children.policy)?).await?;
     match &children.budget {
-        Some(budget) => applier.one::<PodDisruptionBudget>(&serde_json::to_value(budget)?).await?,
-        None => applier.gone::<PodDisruptionBudget>(&build::budget_name(name)).await?,
+        Budget::Wanted(budget) => applier.one::<PodDisruptionBudget>(&serde_json::to_value(budget)?).await?,
+        Budget::Unwanted => applier.gone::<PodDisruptionBudget>(&build::budget_name(name)).await?,
+        Budget::AsItIs => {}
     }
-    if with_set {
+    if reach.with_set {
         applier.one::<StatefulSet>(&children.stateful_set).await?;
     }
-    Ok(applier.obstacles)
+    Ok(applier.applied)
 }
 
 struct Applier<'a> {
@@ -71,7 +94,8 @@ struct Applier<'a> {
     namespace: &'a str,
     uid: &'a str,
     written: &'a mut Written,
-    obstacles: Vec<Obstacle>,
+    writes: bool,
+    applied: Applied,
 }
 
 impl Applier<'_> {
@@ -101,26 +125,32 @@ impl Applier<'_> {
         if let Some(live) = &live
             && !self.is_ours(live)
         {
-            self.obstacles.push(Obstacle::NameConflict(named()));
+            self.applied.obstacles.push(Obstacle::NameConflict(named()));
             return Ok(());
         }
         let key = (kind.clone(), name.clone());
         let asked = hash(wanted);
+        let mut wanted = marked(wanted, asked);
         if let Some(live) = &live {
-            let same = covers(&serde_json::to_value(live)?, wanted);
             let known = self
                 .written
                 .0
                 .get(&key)
                 .is_some_and(|(hash, version)| *hash == asked && *version == live.resource_version());
-            if same || known {
+            if known || covers(&serde_json::to_value(live)?, &wanted) {
                 return Ok(());
             }
         }
-        let mut wanted = wanted.clone();
-        if let Value::Object(fields) = &mut wanted {
-            fields.insert("apiVersion".to_owned(), K::api_version(&()).into_owned().into());
-            fields.insert("kind".to_owned(), kind.clone().into());
+        self.applied.differed = true;
+        if !self.writes {
+            return Ok(());
+        }
+        set(&mut wanted, "apiVersion", K::api_version(&()).into_owned().into());
+        set(&mut wanted, "kind", kind.clone().into());
+        // Of two operators that both believe to lead, one is refused.
+        let version = live.as_ref().and_then(|live| live.resource_version());
+        if let (Some(version), Some(metadata)) = (version, wanted.get_mut("metadata")) {
+            set(metadata, "resourceVersion", version.into());
         }
         let how = PatchParams::apply(MANAGER).force().validation_strict();
         match api.patch(&name, &how, &Patch::Apply(&wanted)).await {
@@ -132,7 +162,7 @@ impl Applier<'_> {
             }
             // What is wrong with the object itself is said in the status; it is tried again with the next pass.
             Err(kube::Error::Api(status)) if is_refusal(&status) => {
-                self.obstacles.push(Obstacle::Refused(format!("{}: {}", named(), status.message)));
+                self.applied.obstacles.push(Obstacle::Refused(format!("{}: {}", named(), status.message)));
                 Ok(())
             }
             Err(error) => Err(error).doing(|| format!("applying {}", named())),
@@ -147,12 +177,33 @@ impl Applier<'_> {
         let named = || format!("{kind} {}/{name}", self.namespace);
         let live = api.get_opt(name).await.doing(|| format!("reading {}", named()))?;
         if live.is_some_and(|live| self.is_ours(&live)) {
+            self.applied.differed = true;
+            if !self.writes {
+                return Ok(());
+            }
             api.delete(name, &DeleteParams::default()).await.doing(|| format!("deleting {}", named()))?;
         }
         Ok(())
     }
 }
 
+/// With the mark of what is asked for.
+fn marked(wanted: &Value, asked: u64) -> Value {
+    let mut wanted = wanted.clone();
+    if let Some(Value::Object(metadata)) = wanted.get_mut("metadata") {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        set(annotations, ASKED_ANNOTATION, format!("{asked:016x}").into());
+    }
+    wanted
+}
+
+fn set(of: &mut Value, key: &str, value: Value) {
+    if let Value::Object(fields) = of {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
+/// The same for the same text, in every process of one build; where another build hashes otherwise, each object is written once more.
 fn hash(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);

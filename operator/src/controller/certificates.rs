@@ -67,7 +67,8 @@ pub(super) struct Kept {
 }
 
 impl Held {
-    /// Keeps both Secrets as they must be; while paused they are only read.
+    /// Keeps both Secrets as they must be, also while the cluster is paused or its spec is wrong: certificates that end would take the quorum
+    /// of a cluster that is well. Only the first ones are not made while it is paused.
     pub(super) async fn keep(&mut self, client: &Client, whose: Whose<'_>) -> Result<Kept, PassError> {
         let Whose { wanted, owner, .. } = whose;
         let api: Api<Secret> = Api::namespaced(client.clone(), &wanted.namespace);
@@ -113,7 +114,7 @@ impl Held {
         let kept = Certificates { authority, members, operator };
         let made = renew(&kept, subjects, Timestamp::now().as_second(), lifetimes)?;
         let mut obstacles = Vec::new();
-        if !wanted.paused {
+        if !wanted.paused || live.iter().any(Option::is_some) {
             // The authority first: a certificate whose authority was lost with this process would be of no use.
             let wanted_files = [&made.authority, &made.members];
             for (((name, live), files), version) in

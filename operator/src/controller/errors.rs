@@ -3,6 +3,7 @@
 //! May import: kube's errors. Deliberately absent: retries; a pass that fails is begun again, later each time.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use kube::core::Status;
 use kube_lease_manager::LeaseManagerError;
@@ -35,6 +36,11 @@ pub(super) enum PassError {
     /// The operator's own certificate cannot be used.
     #[error("the operator's own certificate cannot be used")]
     Certificate(#[from] UnusableError),
+    /// A call does not come back.
+    #[error(
+        "the pass did not end within {0:?}: the API server, or a member, takes calls and does not answer"
+    )]
+    Hangs(Duration),
     /// An object of ours cannot be written as JSON.
     #[error("an object cannot be encoded")]
     Encode(#[from] serde_json::Error),
@@ -59,9 +65,12 @@ impl PassError {
             Self::Api { source, .. } => {
                 matches!(&**source, kube::Error::Api(status) if is_of_a_going_namespace(status))
             }
-            Self::Admin(_) | Self::Register(_) | Self::Issue(_) | Self::Certificate(_) | Self::Encode(_) => {
-                false
-            }
+            Self::Admin(_)
+            | Self::Register(_)
+            | Self::Issue(_)
+            | Self::Certificate(_)
+            | Self::Hangs(_)
+            | Self::Encode(_) => false,
         }
     }
 
@@ -72,18 +81,24 @@ impl PassError {
             Self::Api { source, .. } => {
                 matches!(&**source, kube::Error::Api(status) if status.is_conflict())
             }
-            Self::Admin(_) | Self::Register(_) | Self::Issue(_) | Self::Certificate(_) | Self::Encode(_) => {
-                false
-            }
+            Self::Admin(_)
+            | Self::Register(_)
+            | Self::Issue(_)
+            | Self::Certificate(_)
+            | Self::Hangs(_)
+            | Self::Encode(_) => false,
         }
     }
 }
 
-/// Whether the API server has something against the object itself, so that trying again would not help. A field that no schema
-/// knows is a 500 in a server-side apply.
+/// Whether the API server has something against the object itself, so that trying again at once would not help. A field that no schema
+/// knows is a 500 in a server-side apply, and so is a webhook that does not answer.
 pub(super) fn is_refusal(status: &Status) -> bool {
     (matches!(status.code, 400 | 403 | 422) && !is_of_a_going_namespace(status))
-        || (status.code == 500 && status.message.contains("failed to create typed patch object"))
+        || (status.code == 500
+            && ["failed to create typed patch object", "failed calling webhook"]
+                .iter()
+                .any(|said| status.message.contains(said)))
 }
 
 fn is_of_a_going_namespace(status: &Status) -> bool {
@@ -147,10 +162,15 @@ mod tests {
         let quota = r#"{"code": 403, "message": "exceeded quota: small", "reason": "Forbidden"}"#;
         let going = r#"{"code": 403, "message": "forbidden: unable to create new content", "reason": "Forbidden",
             "details": {"causes": [{"reason": "NamespaceTerminating", "message": "it is being terminated", "field": "metadata.namespace"}]}}"#;
+        let webhook = r#"{"code": 500, "message": "Internal error occurred: failed calling webhook \"a.b\": no endpoints"}"#;
         let broken = r#"{"code": 500, "message": "etcdserver: request timed out"}"#;
-        for (json, refusal, passing) in
-            [(typo, true, false), (quota, true, false), (going, false, true), (broken, false, false)]
-        {
+        for (json, refusal, passing) in [
+            (typo, true, false),
+            (webhook, true, false),
+            (quota, true, false),
+            (going, false, true),
+            (broken, false, false),
+        ] {
             let status = status(json);
             let error = PassError::Api {
                 what: "applying".into(),

@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::errors::{Doing as _, PassError};
 use crate::admin_client::{AdminClients, Callee};
-use crate::cluster::build::{self, CLUSTER_ANNOTATION, PEER_PORT};
+use crate::cluster::build::{self, CLUSTER_ANNOTATION, PEER_PORT, SIDECAR};
 use crate::cluster::facts::{Answer, Pod};
 use crate::cluster::ids::{ClusterId, ClusterName, Ordinal};
 use crate::members::{Unwell, ask, now};
@@ -89,6 +89,13 @@ impl Observed {
         self.set.as_ref().is_some_and(|set| set.metadata.deletion_timestamp.is_some())
     }
 
+    /// The set's controller has seen what the set says now: which pods are outdated is known.
+    pub(super) fn is_set_taken_up(&self) -> bool {
+        self.set.as_ref().is_none_or(|set| {
+            set.status.as_ref().is_some_and(|status| status.observed_generation == set.metadata.generation)
+        })
+    }
+
     /// Where a pod's member is called; `None` while the pod has no address.
     pub(super) fn address(&self, pod: Ordinal) -> Option<String> {
         let ip = self.pods.get(&pod)?.status.as_ref()?.pod_ip.as_deref()?;
@@ -143,10 +150,19 @@ impl Observed {
         answers
             .map(|(ordinal, answer, outdated)| {
                 let unhealthy_for = unwell.note(ordinal, &answer, now());
-                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
+                let serves = self.pods.get(&ordinal).is_some_and(is_sidecar_ready);
+                let (stuck_for, lost_node) = (Duration::ZERO, None);
+                (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for, serves, lost_node })
             })
             .collect()
     }
+}
+
+/// Whether the kubelet finds the sidecar ready, beside an application or alone in its pod. The application's own readiness is no matter.
+fn is_sidecar_ready(pod: &KubePod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.any(|found| found.name == SIDECAR && found.ready)
 }
 
 /// What the kubelet says of a container that does not run: its image, a crash.

@@ -9,28 +9,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _};
 
-use super::apply::{self, Obstacle, Written};
+use super::apply::{self, Applied, Obstacle, Reach, Written};
 use super::certificates::{Held, Kept, Whose};
 use super::errors::{Doing as _, PassError};
 use super::events::{self, Teller};
 use super::execute::Hands;
 use super::observe::{self, Observed};
+use super::rolls::Rolls;
 use super::volumes::Tended;
 use super::{fail_point, hints, status};
 use crate::admin_client::AdminClients;
 use crate::certificates::Lifetimes;
+use crate::cluster::budget;
 use crate::cluster::build::{self, Blueprint, Settings};
 use crate::cluster::facts::Facts;
 use crate::cluster::founding::Founding;
 use crate::cluster::ids::{ClusterId, Ordinal};
 use crate::cluster::plan::{Decision, Step, Wait, plan};
-use crate::cluster::register;
+use crate::cluster::register::{self, RegisterError};
 use crate::cluster::status::{Context, status as make_status, text};
-use crate::cluster::validate::{Wanted, validate};
+use crate::cluster::validate::{self, Wanted};
 use crate::cluster::volumes::{provisioned, template_size};
-use crate::crd::conditions::{self, Verdict};
+use crate::crd::conditions::Verdict;
 use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
-use crate::members::{self, Stuck, Unwell, Work};
+use crate::members::{self, LostNodes, Stuck, Unwell, Work};
 
 /// After a step: what it did is soon to be seen.
 pub(super) const AFTER_A_STEP: Duration = Duration::from_millis(250);
@@ -45,6 +47,7 @@ const FOR_A_PERSON: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     unwell: Unwell,
+    lost_nodes: LostNodes,
     stuck: Stuck,
     written: Written,
     certificates: Held,
@@ -62,6 +65,7 @@ pub(super) struct Tools {
     pub(super) settings: Settings,
     pub(super) lifetimes: Lifetimes,
     pub(super) teller: Teller,
+    pub(super) rolls: Rolls,
 }
 
 /// Does one pass; says when the next one is due. `None`: the cluster is gone.
@@ -73,31 +77,32 @@ pub(super) async fn pass(
     let api: Api<RaftCluster> = Api::namespaced(tools.client.clone(), namespace);
     let live = api.get_opt(name).await.doing(|| format!("reading RaftCluster {namespace}/{name}"))?;
     // One that is being deleted takes its children with it, by their owner references.
-    let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
+    let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
+        tools.rolls.leave((namespace, name));
+        return Ok(None);
+    };
     let now = Time(Timestamp::now());
-    match validate(&live) {
-        Ok(wanted) => Turn { tools, memory, now: &now, wanted: &wanted }.turn(live).await.map(Some),
-        Err(wrong) => {
-            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-            refuse(tools, live, &wrong.join("; "), &now).await?;
-            Ok(Some(FOR_A_PERSON))
-        }
+    if let Err(wrong) = founding(&live) {
+        refuse(tools, live, Verdict::yes("RegisterInvalid", wrong.to_string()), &now).await?;
+        return Ok(Some(FOR_A_PERSON));
     }
+    let (wanted, wrong) = validate::read(&live);
+    let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    let invalid = (!wrong.is_empty()).then(|| wrong.join("; "));
+    Turn { tools, memory, now: &now, wanted: &wanted, invalid: invalid.as_deref() }.turn(live).await.map(Some)
 }
 
-/// A spec that cannot be acted on: everything stays as it is.
-async fn refuse(tools: &Tools, live: RaftCluster, wrong: &str, now: &Time) -> Result<(), PassError> {
-    let mut refused = live.status.clone().unwrap_or_default();
-    let generation = live.metadata.generation;
-    refused.observed_generation = generation;
-    let verdicts = [
-        (conditions::STALLED, Verdict::yes("SpecInvalid", wrong)),
-        (conditions::READY, Verdict::no("SpecInvalid", wrong)),
-        (conditions::RECONCILING, Verdict::no("SpecInvalid", wrong)),
-    ];
-    for (kind, verdict) in verdicts {
-        conditions::upsert(&mut refused.conditions, kind, verdict, generation, now);
-    }
+/// What the register in the status says.
+fn founding(live: &RaftCluster) -> Result<Founding, RegisterError> {
+    live.status.as_ref().map_or(Ok(Founding::None), |status| register::from_status(&status.founding))
+}
+
+/// A register that nothing can be decided on: everything stays as it is.
+async fn refuse(tools: &Tools, live: RaftCluster, wrong: Verdict, now: &Time) -> Result<(), PassError> {
+    let previous = live.status.clone().unwrap_or_default();
+    let context = Context { previous: &previous, generation: live.metadata.generation, now };
+    let mut refused = previous.clone();
+    status::note_wrong(&mut refused, wrong, context);
     write_and_tell(tools, live, refused).await.map(drop)
 }
 
@@ -118,39 +123,52 @@ struct Turn<'a> {
     memory: &'a mut Memory,
     now: &'a Time,
     wanted: &'a Wanted,
+    /// What is wrong with the spec: the cluster is looked at as ever, and nothing is changed.
+    invalid: Option<&'a str>,
 }
 
 impl Turn<'_> {
+    /// Whether anything may be changed.
+    fn acts(&self) -> bool {
+        self.invalid.is_none() && !self.wanted.paused
+    }
+
     async fn turn(mut self, live: RaftCluster) -> Result<Duration, PassError> {
         let wanted = self.wanted;
         let observed = observe::observe(&self.tools.client, &wanted.namespace, &wanted.name).await?;
         let kept = self.certificates(&live, &observed).await?;
         let facts = self.facts(&live, &observed, kept.clients.as_deref()).await?;
         let decision = plan(&facts);
+        if !self.acts() || decision == Decision::Settled {
+            self.tools.rolls.leave((&wanted.namespace, &wanted.name.0));
+        }
         let hands = Hands { client: &self.tools.client, namespace: &wanted.namespace, observed: &observed };
-        let tended = if wanted.paused {
-            Tended::default()
-        } else {
-            self.tend(&live, (&facts, &kept), &hands, matches!(decision, Decision::Settled)).await?
+        let tended = self.tend(&live, (&facts, &kept), &hands, matches!(decision, Decision::Settled)).await;
+        // What fails here must not keep the status from saying what stands.
+        let (tended, failed) = match tended {
+            Ok(tended) => (tended, None),
+            Err(error) if error.is_conflict() => return Err(error),
+            Err(error) => (Tended::default(), Some(error)),
         };
         let stuck = std::mem::take(&mut self.memory.in_the_way);
-        let obstacles = [tended.obstacles, stuck.clone()].concat();
-        let mut status = self.status(&live, &observed, &facts, &decision);
-        let previous = RaftClusterStatus::default();
-        let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
-        status::note_obstacles(&mut status, &obstacles, context);
-        status::note_growth(&mut status, tended.growing.as_deref(), context);
-        status::note_apps(&mut status, &hints::unready_apps(&observed), context);
+        let obstacles = [tended.obstacles.clone(), stuck.clone()].concat();
+        let status = self.status(&live, &observed, (&facts, &decision), (&tended, &obstacles));
         // The intent is written before the act, so that an operator that dies in between says what it was about.
         self.memory.phase = status.phase;
         self.memory.conditions.clone_from(&status.conditions);
         let live = write_and_tell(self.tools, live, status).await?;
-        if wanted.paused {
-            return Ok(AT_REST);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if !self.acts() {
+            return Ok(if self.invalid.is_some() { FOR_A_PERSON } else { AT_REST });
         }
         hands.mark_claims(&facts).await?;
         match decision {
-            Decision::Settled => Ok(if obstacles.is_empty() { AT_REST } else { FOR_A_PERSON }),
+            Decision::Settled if !obstacles.is_empty() => Ok(FOR_A_PERSON),
+            Decision::Settled if tended.differed => Ok(AFTER_A_STEP),
+            Decision::Settled if !observed.is_set_taken_up() => Ok(WAITING),
+            Decision::Settled => Ok(AT_REST),
             Decision::Wait(wait) => Ok(if wait.needs_a_person() { FOR_A_PERSON } else { pause(&wait) }),
             Decision::Act(step) => {
                 tracing::info!(namespace = wanted.namespace, name = %wanted.name, step = text(&Decision::Act(step.clone())), "acting");
@@ -177,11 +195,17 @@ impl Turn<'_> {
         hands: &Hands<'_>,
         settled: bool,
     ) -> Result<Tended, PassError> {
-        let obstacles = self.apply(live, (facts, kept), hands.observed, facts.pods_wanted).await?;
-        let owner = live.controller_owner_ref(&()).unwrap_or_default();
-        let mut tended = hands.tend_claims(self.wanted, &owner, settled).await?;
-        let refused = hints::refused_pods(&self.tools.client, &self.wanted.namespace, hands.observed).await?;
-        tended.obstacles.splice(0..0, obstacles.into_iter().chain(refused));
+        let applied = self.apply(live, (facts, kept), hands.observed, facts.pods_wanted).await?;
+        let mut tended = Tended::default();
+        if self.acts() {
+            let owner = live.controller_owner_ref(&()).unwrap_or_default();
+            tended = hands.tend_claims(self.wanted, &owner, settled).await?;
+        }
+        let refused =
+            hints::refused_pods(&self.tools.client, &self.wanted.namespace, hands.observed, self.now.0)
+                .await?;
+        tended.obstacles.splice(0..0, applied.obstacles.into_iter().chain(refused));
+        tended.differed = applied.differed;
         Ok(tended)
     }
 
@@ -207,13 +231,15 @@ impl Turn<'_> {
         clients: Option<&AdminClients>,
     ) -> Result<Facts, PassError> {
         let wanted = self.wanted;
-        let founding = match &live.status {
-            Some(status) => register::from_status(&status.founding)?,
-            None => Founding::None,
-        };
+        let founding = founding(live)?;
         let mut pods = observed.ask(&wanted.name, clients, &mut self.memory.unwell).await;
         hints::note_lost_nodes(&self.tools.client, observed, &mut pods).await?;
+        self.memory.lost_nodes.note(&mut pods, members::now());
+        let outdated = pods.values().filter(|pod| pod.outdated).count();
+        let rolls = wanted.restart_outdated && self.acts();
+        let turn = (wanted.namespace.as_str(), wanted.name.0.as_str());
         let mut facts = Facts {
+            may_roll: rolls && self.tools.rolls.may_roll(turn, outdated, members::now()),
             name: wanted.name.clone(),
             replicas: wanted.replicas,
             paused: wanted.paused,
@@ -229,14 +255,18 @@ impl Turn<'_> {
         Ok(facts)
     }
 
-    /// Writes the children that differ. The set is made with the first step that asks for pods, never before.
+    /// Writes the children that differ, or says that some do where nothing may be changed. The set is made with the first step that asks for pods, never before.
     async fn apply(
         &mut self,
         live: &RaftCluster,
         (facts, kept): (&Facts, &Kept),
         observed: &Observed,
         pods: u8,
-    ) -> Result<Vec<Obstacle>, PassError> {
+    ) -> Result<Applied, PassError> {
+        // What is wrong with a spec may be in any object.
+        if self.invalid.is_some() {
+            return Ok(Applied::default());
+        }
         let wanted = self.wanted;
         let owner = live.controller_owner_ref(&()).unwrap_or_default();
         let blueprint = Blueprint {
@@ -246,33 +276,47 @@ impl Turn<'_> {
             pods,
             // A template never changes: a larger one takes another set.
             claim_size: observed.set.as_ref().and_then(template_size).unwrap_or(&wanted.storage_size),
-            quorum: quorum(facts),
+            needed: budget::needed(facts),
             settings: &self.tools.settings,
         };
         let children = build::children(blueprint);
         let place = (wanted.namespace.as_str(), &wanted.name);
         // Pods that are there keep what they have mounted; none is made that would mount a stranger's Secret.
         let with_set = pods > 0 && !observed.is_set_going() && kept.obstacles.is_empty();
+        let reach = Reach { writes: self.acts(), with_set };
         let client = &self.tools.client;
-        let others =
-            apply::apply(client, place, &owner.uid, &children, (with_set, &mut self.memory.written)).await?;
-        Ok([kept.obstacles.clone(), others].concat())
+        let mut applied =
+            apply::apply(client, place, &owner.uid, &children, (reach, &mut self.memory.written)).await?;
+        applied.obstacles.splice(0..0, kept.obstacles.iter().cloned());
+        Ok(applied)
     }
 
     fn status(
         &self,
         live: &RaftCluster,
         observed: &Observed,
-        facts: &Facts,
-        decision: &Decision,
+        (facts, decision): (&Facts, &Decision),
+        (tended, obstacles): (&Tended, &[Obstacle]),
     ) -> RaftClusterStatus {
         let previous = live.status.clone().unwrap_or_default();
         let context = Context { previous: &previous, generation: live.metadata.generation, now: self.now };
         let mut made = make_status(facts, decision, context);
         made.selector = Some(build::selector(&facts.name));
         let claims: Vec<_> = observed.claims.values().collect();
-        if let Some(size) = provisioned(observed.set.as_ref(), &claims) {
+        if let Some(size) = provisioned(observed.set.as_ref(), &claims, &self.wanted.storage_size) {
             made.provisioned_storage = Some(size.to_owned());
+        }
+        if tended.differed && !self.acts() {
+            status::note_differs(&mut made, context);
+        } else if tended.differed || !observed.is_set_taken_up() {
+            let said = "objects were written, and whoever acts on them has yet to see it";
+            status::note_under_way(&mut made, Verdict::yes("Changing", said), context);
+        }
+        status::note_growth(&mut made, tended.growing.as_deref(), context);
+        status::note_obstacles(&mut made, obstacles, context);
+        status::note_apps(&mut made, &hints::unready_apps(observed), context);
+        if let Some(wrong) = self.invalid {
+            status::note_wrong(&mut made, Verdict::yes("SpecInvalid", wrong), context);
         }
         made
     }
@@ -294,7 +338,7 @@ impl Turn<'_> {
         match work {
             Work::Called => {}
             Work::Ours(Step::SetPods { to, .. }) => {
-                return self.apply(&live, (facts, kept), hands.observed, to).await;
+                return Ok(self.apply(&live, (facts, kept), hands.observed, to).await?.obstacles);
             }
             Work::Ours(Step::WriteFounding { next, .. }) => {
                 let before = live.status.clone().unwrap_or_default();
@@ -317,15 +361,6 @@ impl Turn<'_> {
         }
         Ok(Vec::new())
     }
-}
-
-/// How many voters a write needs; `None` while there is at most one, or nobody to say.
-fn quorum(facts: &Facts) -> Option<u8> {
-    let (_, leader) = facts.leader_of(facts.founding.cluster()?)?;
-    let configuration = &leader.configuration;
-    let voters = configuration.voters.len().max(configuration.voters_outgoing.len());
-    let quorum = u8::try_from(voters / 2 + 1).ok()?;
-    (voters > 1).then_some(quorum)
 }
 
 fn pause(wait: &Wait) -> Duration {

@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -14,12 +14,13 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 use tower::util::MapRequestLayer;
 
 use super::errors::{ControllerError, PassError};
@@ -27,16 +28,17 @@ use super::events::{self, Teller};
 use super::http;
 use super::leadership::{Election, Leadership};
 use super::metrics::{Metrics, Outcome};
-use super::pass::{AFTER_A_STEP, AT_REST, Memory, Tools, pass};
+use super::pace::{FIRST_BACKOFF, Gait, LONGEST_BACKOFF, Pace, backoff, paced};
+use super::pass::{Memory, Tools, pass};
+use super::rolls::Rolls;
 use crate::certificates::Lifetimes;
 use crate::cluster::build::{CLUSTER_LABEL, Settings};
 use crate::crd::RaftCluster;
 
 /// Clusters that are looked at at once, shared by the namespaces.
 const CONCURRENCY: u16 = 16;
-/// The first wait after a failure, and the longest.
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// What a pass may take: each member that is asked has a deadline of its own, a few seconds long.
+const LONGEST_PASS: Duration = Duration::from_secs(60);
 /// Until a cluster is looked at again whose namespace is being deleted.
 const WHILE_A_NAMESPACE_GOES: Duration = Duration::from_secs(15);
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub settings: Settings,
     /// How long certificates are believed.
     pub lifetimes: Lifetimes,
+    /// How many clusters restart outdated pods at once.
+    pub rolls_at_once: NonZeroU16,
     /// Where probes and metrics are served.
     pub http: SocketAddr,
     /// How it is known which of several operators acts; `None`: there is only this one.
@@ -73,6 +77,19 @@ struct Shared {
     pace: Pace,
 }
 
+impl Shared {
+    /// A cluster is gone: nothing is told, counted or remembered of it any more.
+    async fn forget(&self, key: Key) {
+        let Some(kept) = self.kept.lock().await.remove(&key) else { return };
+        let mut kept = kept.lock().await;
+        let place = (key.0.as_str(), key.1.as_str());
+        self.metrics.moved(kept.memory.phase.take(), None);
+        self.metrics.judged(place, &std::mem::take(&mut kept.memory.conditions), &[]);
+        self.pace.forget(&mut kept.gait);
+        self.tools.rolls.leave(place);
+    }
+}
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -90,7 +107,7 @@ pub async fn run(options: Options) -> Result<(), ControllerError> {
     };
     let leadership = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        won = Leadership::won(client.clone(), election) => won.map_err(ControllerError::Lease)?,
+        won = Leadership::won(lease_client().await?, election) => won.map_err(ControllerError::Lease)?,
     };
     metrics.leads();
     let lost = leadership.lost();
@@ -121,11 +138,24 @@ fn stop_signal() -> Result<watch::Receiver<bool>, ControllerError> {
     Ok(stopped)
 }
 
+/// How the API server is reached.
+async fn config() -> Result<kube::Config, ControllerError> {
+    let inferred = kube::Config::infer().await;
+    inferred.map_err(|error| ControllerError::Config(Box::new(kube::Error::InferConfig(error))))
+}
+
+/// A client for the Lease alone: on a connection of its own, and none of its calls hangs for as long as a watch may.
+async fn lease_client() -> Result<Client, ControllerError> {
+    const PATIENCE: Duration = Duration::from_secs(4);
+    let mut config = config().await?;
+    (config.connect_timeout, config.read_timeout, config.write_timeout) =
+        (Some(PATIENCE), Some(PATIENCE), Some(PATIENCE));
+    Client::try_from(config).map_err(|error| ControllerError::Config(Box::new(error)))
+}
+
 /// A client that counts its calls.
 async fn client(metrics: Arc<Metrics>) -> Result<Client, ControllerError> {
-    let config = kube::Config::infer()
-        .await
-        .map_err(|error| ControllerError::Config(Box::new(kube::Error::InferConfig(error))))?;
+    let config = config().await?;
     let counting = MapRequestLayer::new(move |request| {
         metrics.called(&request);
         request
@@ -153,7 +183,7 @@ async fn look_after(
         options.election.as_ref().map_or("outrigger-operator", |election| election.identity.as_str());
     let teller = Teller::new(client.clone(), instance);
     let (settings, lifetimes) = (options.settings.clone(), options.lifetimes);
-    let tools = Tools { client, settings, lifetimes, teller };
+    let tools = Tools { client, settings, lifetimes, teller, rolls: Rolls::new(options.rolls_at_once) };
     let shared = Arc::new(Shared { tools, metrics, kept: Mutex::default(), pace: Pace::default() });
     let concurrency = concurrency(scopes.len());
     let watches =
@@ -199,9 +229,17 @@ async fn watch_scope(
             stop.wait_for(|stop| *stop).await.ok();
         })
         .run(reconcile, |_, _, _| Action::requeue(LONGEST_BACKOFF), Arc::clone(&shared))
-        .for_each(|outcome| async move {
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "the watch was interrupted");
+        .for_each(|outcome| {
+            let shared = Arc::clone(&shared);
+            async move {
+                match outcome {
+                    Ok(_) => {}
+                    // Nobody is told of a deletion but in this way.
+                    Err(Error::ObjectNotFound(gone)) => {
+                        shared.forget((gone.namespace.clone().unwrap_or_default(), gone.name.clone())).await;
+                    }
+                    Err(error) => tracing::debug!(%error, "the watch was interrupted"),
+                }
             }
         })
         .await;
@@ -240,7 +278,12 @@ async fn reconcile(
     let kept = Arc::clone(shared.kept.lock().await.entry(key.clone()).or_default());
     let mut kept = kept.lock().await;
     let (began, was, before) = (Instant::now(), kept.memory.phase, kept.memory.conditions.clone());
-    let outcome = pass(&shared.tools, (&namespace, &name), &mut kept.memory).await;
+    let passing = pass(&shared.tools, (&namespace, &name), &mut kept.memory);
+    // A call that hangs must not hold up a cluster for ever.
+    let outcome = match timeout(LONGEST_PASS, passing).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(PassError::Hangs(LONGEST_PASS)),
+    };
     let passed = |outcome| shared.metrics.passed(outcome, began.elapsed());
     match outcome {
         Ok(Some(again)) => {
@@ -253,10 +296,8 @@ async fn reconcile(
         }
         Ok(None) => {
             passed(Outcome::Done);
-            shared.metrics.moved(was, None);
-            shared.metrics.judged((&namespace, &name), &before, &[]);
-            shared.pace.forget(&mut kept.gait);
-            shared.kept.lock().await.remove(&key);
+            drop(kept);
+            shared.forget(key).await;
             Ok(Action::await_change())
         }
         // What is left of it goes by itself; one that stays is looked at again.
@@ -281,87 +322,9 @@ async fn reconcile(
     }
 }
 
-/// How soon a cluster is looked at again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gait {
-    /// It waits for something that a watch does not tell.
-    Waiting,
-    /// It is as it should be, or only a person can change anything.
-    AtRest,
-}
-
-/// How many clusters have each gait.
-#[derive(Debug, Default)]
-struct Pace {
-    waiting: AtomicUsize,
-    at_rest: AtomicUsize,
-}
-
-impl Pace {
-    fn of(&self, gait: Gait) -> &AtomicUsize {
-        match gait {
-            Gait::Waiting => &self.waiting,
-            Gait::AtRest => &self.at_rest,
-        }
-    }
-
-    fn forget(&self, gait: &mut Option<Gait>) {
-        if let Some(gait) = gait.take() {
-            self.of(gait).fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes a cluster's gait; gives how many have it. One that takes steps is in nobody's way: it soon has taken them.
-    fn note(&self, gait: &mut Option<Gait>, again: Duration) -> usize {
-        self.forget(gait);
-        if again <= AFTER_A_STEP {
-            return 0;
-        }
-        let now = if again < AT_REST { Gait::Waiting } else { Gait::AtRest };
-        *gait = Some(now);
-        self.of(now).fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-/// Members are asked again and again, for no watch tells what they know. Many clusters of one gait are asked less often each, so
-/// that all of them together cost the API server no more than this many passes a second; those that wait do not slow down for
-/// those at rest. A change of objects or pods is looked at at once, whatever the pace.
-fn paced(again: Duration, clusters: usize) -> Duration {
-    const PASSES_A_SECOND: u32 = 20;
-    let clusters = u32::try_from(clusters).unwrap_or(u32::MAX);
-    again.max(Duration::from_secs(1).saturating_mul(clusters) / PASSES_A_SECOND)
-}
-
-/// Twice as long after each failure.
-fn backoff(failures: u32) -> Duration {
-    FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(LONGEST_BACKOFF)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn many_clusters_of_one_gait_are_asked_less_often_and_hold_up_no_others() {
-        let seconds = Duration::from_secs;
-        let pace = Pace::default();
-        let mut gaits = vec![None; 500];
-        let mut last = 0;
-        for gait in &mut gaits {
-            last = pace.note(gait, seconds(5));
-        }
-        assert_eq!(paced(seconds(5), last), seconds(25));
-        let mut one = None;
-        assert_eq!(paced(seconds(1), pace.note(&mut one, seconds(1))), seconds(1), "it alone waits");
-        assert_eq!(paced(seconds(1), 500), seconds(25));
-        for _ in 0..3 {
-            assert_eq!(pace.note(&mut one, seconds(1)), 1, "it is counted once");
-        }
-        assert_eq!(paced(AFTER_A_STEP, pace.note(&mut one, AFTER_A_STEP)), AFTER_A_STEP);
-        assert_eq!(pace.note(&mut one, seconds(5)), 501);
-        gaits.iter_mut().for_each(|gait| pace.forget(gait));
-        assert_eq!(paced(seconds(5), pace.note(&mut one, seconds(5))), seconds(5));
-    }
 
     #[test]
     fn namespaces_are_watched_one_by_one_and_share_the_work() {
@@ -369,12 +332,5 @@ mod tests {
         assert_eq!(scopes(&[]), [None]);
         assert_eq!(scopes(&named(&["b", "a", "b"])), [Some("a"), Some("b")]);
         assert_eq!([0, 1, 2, 5, 17, 100_000].map(concurrency), [16, 16, 8, 3, 1, 1]);
-    }
-
-    #[test]
-    fn failures_are_met_later_and_later_and_never_too_late() {
-        let waits: Vec<u128> = (0..9).map(|failures| backoff(failures).as_millis()).collect();
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
-        assert_eq!(backoff(u32::MAX), LONGEST_BACKOFF);
     }
 }

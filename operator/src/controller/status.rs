@@ -3,6 +3,7 @@
 //! The register stands in it, so every write names the version that was read: of two operators that both believe to lead, one
 //! is refused. May import: kube, the resource. Deliberately absent: what the status says (`cluster::status`).
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt as _};
 
@@ -12,7 +13,7 @@ use crate::cluster::founding::Founding;
 use crate::cluster::register;
 use crate::cluster::status::Context;
 use crate::crd::conditions::{self, Verdict};
-use crate::crd::{RaftCluster, RaftClusterStatus};
+use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
 
 /// Writes the status of `live` unless it stands there already; gives the object as it stands then.
 pub(super) async fn write(
@@ -61,6 +62,7 @@ pub(super) fn note_obstacles(status: &mut RaftClusterStatus, obstacles: &[Obstac
         match verdict {
             Some(verdict) => {
                 let stalled = Verdict::yes(verdict.reason, verdict.message.clone());
+                let others = Verdict::no(verdict.reason, verdict.message.clone());
                 let mut say = |kind: &str, verdict: Verdict| {
                     conditions::upsert(
                         &mut status.conditions,
@@ -72,6 +74,8 @@ pub(super) fn note_obstacles(status: &mut RaftClusterStatus, obstacles: &[Obstac
                 };
                 say(kind, verdict);
                 say(conditions::STALLED, stalled);
+                say(conditions::READY, others.clone());
+                say(conditions::RECONCILING, others);
             }
             None => conditions::remove(&mut status.conditions, kind),
         }
@@ -80,7 +84,40 @@ pub(super) fn note_obstacles(status: &mut RaftClusterStatus, obstacles: &[Obstac
 
 /// Says that claims grow; says nothing once they have.
 pub(super) fn note_growth(status: &mut RaftClusterStatus, growing: Option<&str>, context: Context<'_>) {
-    note(status, conditions::STORAGE_RESIZING, growing.map(|said| Verdict::yes("Growing", said)), context);
+    let growing = growing.map(|said| Verdict::yes("Growing", said));
+    note(status, conditions::STORAGE_RESIZING, growing.clone(), context);
+    if let Some(growing) = growing {
+        note_under_way(status, growing, context);
+    }
+}
+
+/// Says that the plan has nothing to do and something is under way all the same: who waits for `Ready` waits for that, too.
+pub(super) fn note_under_way(status: &mut RaftClusterStatus, what: Verdict, context: Context<'_>) {
+    let is_ready = |found: &Condition| found.type_ == conditions::READY && found.status == "True";
+    if !status.conditions.iter().any(is_ready) {
+        return;
+    }
+    note(status, conditions::READY, Some(Verdict { holds: false, ..what.clone() }), context);
+    note(status, conditions::RECONCILING, Some(what), context);
+    if status.phase == Some(Phase::Healthy) {
+        status.phase = Some(Phase::Reconciling);
+    }
+}
+
+/// Says of a paused cluster that objects differ from what the spec asks for: it is not ready, and nothing is under way.
+pub(super) fn note_differs(status: &mut RaftClusterStatus, context: Context<'_>) {
+    let said = "spec.paused is true, and objects differ from what the spec asks for";
+    note(status, conditions::READY, Some(Verdict::no("Paused", said)), context);
+}
+
+/// Says that the spec, or the register in the status, is wrong: nothing is done until a person has mended it. What else the status says stays.
+pub(super) fn note_wrong(status: &mut RaftClusterStatus, wrong: Verdict, context: Context<'_>) {
+    status.observed_generation = context.generation;
+    for (kind, holds) in
+        [(conditions::STALLED, true), (conditions::READY, false), (conditions::RECONCILING, false)]
+    {
+        note(status, kind, Some(Verdict { holds, ..wrong.clone() }), context);
+    }
 }
 
 /// Says whose own containers are not ready beside a ready sidecar: a pod like that blocks drains, and no quorum cures it.

@@ -25,6 +25,8 @@ pub(super) struct Tended {
     pub(super) obstacles: Vec<Obstacle>,
     /// The claims that asked for more and do not have it yet, or the set that is made again for it.
     pub(super) growing: Option<String>,
+    /// Other objects differed from what is wanted.
+    pub(super) differed: bool,
 }
 
 impl Hands<'_> {

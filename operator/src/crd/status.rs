@@ -205,7 +205,7 @@ pub enum Health {
 /// How far a member is behind the leader's commit, in steps.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
-    /// At most 64 entries.
+    /// At most 1,024 entries.
     None,
     /// At most 4,096 entries.
     Small,

@@ -40,7 +40,9 @@ pub async fn pods(
         .into_iter()
         .map(|(ordinal, answer, outdated)| {
             let unhealthy_for = unwell.note(ordinal, &answer, now());
-            (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
+            // Whether a process serves is known by its own answer alone.
+            let (stuck_for, serves, lost_node) = (Duration::ZERO, false, None);
+            (ordinal, Pod { answer, outdated, unhealthy_for, stuck_for, serves, lost_node })
         })
         .collect()
 }

@@ -82,6 +82,7 @@ impl Runner {
             paused: wanted.paused,
             repair: wanted.repair,
             restart_outdated: wanted.restart_outdated,
+            may_roll: true,
             founding: self.record.founding()?,
             pods_wanted: self.record.content().pods,
             pods,

@@ -8,7 +8,7 @@ pub use self::execute::{Work, call};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-pub use outrigger_plan::trackers::{Stuck, Unwell};
+pub use outrigger_plan::trackers::{LostNodes, Stuck, Unwell};
 
 use crate::admin_client::{AdminClients, Callee};
 use crate::cluster::facts::Answer;

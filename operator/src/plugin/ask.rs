@@ -11,7 +11,7 @@ use kube::api::AttachParams;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use super::errors::{PluginError, words};
+use super::errors::PluginError;
 use super::said::Said;
 use crate::cluster::build::SIDECAR;
 
@@ -44,7 +44,7 @@ async fn exec(pods: &Api<Pod>, pod: &str, command: &[&str]) -> Result<String, Pl
     let how = AttachParams::default().container(SIDECAR).stdout(true).stderr(true);
     let command = std::iter::once(PROGRAM).chain(command.iter().copied()).collect::<Vec<_>>();
     let begun = pods.exec(pod, command, &how).await;
-    let unable = |error| PluginError::Exec { pod: pod.to_owned(), said: words(&error) };
+    let unable = |error: kube::Error| PluginError::of_exec(pod, &error);
     let mut process = begun.map_err(unable)?;
     let (mut out, mut err) = (String::new(), String::new());
     let status = process.take_status();

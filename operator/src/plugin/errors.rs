@@ -2,6 +2,8 @@
 //!
 //! May import: kube's errors. Deliberately absent: retries.
 
+use kube::client::UpgradeConnectionError;
+
 use crate::local::runner::chain;
 
 /// Why nothing could be shown or done.
@@ -42,9 +44,17 @@ pub enum PluginError {
         /// The API server's words.
         said: String,
     },
-    /// A command in a pod could not be run: most often for want of the right to.
+    /// There is no right to run a command in a pod.
     #[error("{said} (running a command in {pod} needs the rights get and create on pods/exec)")]
     Exec {
+        /// The pod.
+        pod: String,
+        /// The API server's words.
+        said: String,
+    },
+    /// A command in a pod could not be run: its container is not up, or its node does not answer.
+    #[error("no command could be run in {pod}: {said}")]
+    NotRunning {
         /// The pod.
         pod: String,
         /// The API server's words.
@@ -88,6 +98,23 @@ pub enum PluginError {
     },
 }
 
+impl PluginError {
+    /// Why a command in a pod could not be begun.
+    pub(super) fn of_exec(pod: &str, error: &kube::Error) -> Self {
+        let (pod, said) = (pod.to_owned(), words(error));
+        // An upgrade of the connection that is refused has no words but its code.
+        let code = if let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) = error
+        {
+            Some(code.as_u16())
+        } else if let kube::Error::Api(status) = error {
+            Some(status.code)
+        } else {
+            None
+        };
+        if code == Some(403) { Self::Exec { pod, said } } else { Self::NotRunning { pod, said } }
+    }
+}
+
 /// An API server's words, once: kube's own text has them twice, with all of the answer in between.
 pub(super) fn words(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error
@@ -108,11 +135,18 @@ mod tests {
     fn an_api_servers_words_are_said_once() {
         let forbidden = "pods \"orders-0\" is forbidden: User \"anna\" cannot get resource \"pods/exec\"";
         let error = kube::Error::Api(Box::new(Status::failure(forbidden, "Forbidden").with_code(403)));
-        let shown = PluginError::Exec { pod: "orders-0".to_owned(), said: words(&error) };
+        let shown = PluginError::of_exec("orders-0", &error);
         let wanted = format!(
             "{forbidden} (running a command in orders-0 needs the rights get and create on pods/exec)"
         );
         assert_eq!(chain(&shown), wanted);
+        let absent =
+            kube::Error::Api(Box::new(Status::failure("container not found", "NotFound").with_code(404)));
+        let shown = chain(&PluginError::of_exec("orders-0", &absent));
+        assert_eq!(
+            shown, "no command could be run in orders-0: container not found",
+            "rights have nothing to do with it"
+        );
         // An answer without words is still told of.
         let silent = words(&kube::Error::Api(Box::new(Status::failure("", "Forbidden").with_code(403))));
         assert!(silent.contains("403"), "{silent}");

@@ -1,5 +1,6 @@
 //! What the operator asked the API server for, by the server's own audit log.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,8 +13,8 @@ pub(crate) struct Request {
     resource: String,
     code: i64,
     message: String,
-    /// The chart was uninstalled: its pods end after its rights do.
-    has_no_rights: bool,
+    /// The chart was upgraded or uninstalled since this pod began: it ends soon, and its rights may have gone before it.
+    is_outdated: bool,
 }
 
 impl Request {
@@ -24,7 +25,7 @@ impl Request {
 
     /// Whether the operator's own rights were too few; a quota's or a policy's refusal has the same code.
     pub(crate) fn was_denied(&self) -> bool {
-        self.code == 403 && self.message.contains("cannot ") && !self.has_no_rights
+        self.code == 403 && self.message.contains("cannot ") && !self.is_outdated
     }
 }
 
@@ -40,26 +41,29 @@ pub(crate) async fn of_the_operator(log: &Path) -> Result<Vec<Request>> {
         event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let mut requests = Vec::new();
-    let mut has_no_rights = false;
+    // Which of the operator's pods began before its rights were last written.
+    let (mut pods, mut outdated) = (BTreeSet::new(), BTreeSet::new());
     for event in events.filter(|event| of(event, "/stage") == "ResponseComplete") {
         let (user, verb, resource) =
             (of(&event, "/user/username"), of(&event, "/verb"), of(&event, "/objectRef/resource"));
         if user.starts_with("system:serviceaccount:outrigger-system:") {
+            let pod = of(&event, "/user/extra/authentication.kubernetes.io~1pod-name/0");
+            let is_outdated = outdated.contains(&pod);
+            pods.insert(pod);
             requests.push(Request {
                 verb,
                 resource,
                 code: event.pointer("/responseStatus/code").and_then(Value::as_i64).unwrap_or_default(),
                 message: of(&event, "/responseStatus/message"),
-                has_no_rights,
+                is_outdated,
             });
-        } else if matches!(resource.as_str(), "rolebindings" | "clusterrolebindings")
-            && of(&event, "/objectRef/name").starts_with("outrigger")
+        } else if matches!(
+            resource.as_str(),
+            "roles" | "clusterroles" | "rolebindings" | "clusterrolebindings"
+        ) && of(&event, "/objectRef/name").starts_with("outrigger")
+            && matches!(verb.as_str(), "create" | "patch" | "update" | "delete")
         {
-            match verb.as_str() {
-                "delete" => has_no_rights = true,
-                "create" | "patch" | "update" => has_no_rights = false,
-                _ => {}
-            }
+            outdated.clone_from(&pods);
         }
     }
     Ok(requests)

@@ -58,7 +58,7 @@ pub fn empty(ordinal: u8) -> Report {
 
 /// What a leader says of a member that has everything.
 pub fn in_step() -> Progress {
-    Progress { matched: Index(1_000), lag: 0, last_contact: Some(Duration::ZERO), active: true }
+    Progress { matched: Index(10_000), lag: 0, last_contact: Some(Duration::ZERO), active: true }
 }
 
 /// A member of A in a configuration of the first `size` pods, formed; pod 1 leads, or pod 0 where it is alone.
@@ -75,8 +75,8 @@ pub fn serving(ordinal: u8, size: u8) -> Report {
         cluster: Some(cluster(A)),
         role: if leads { RaftRole::Leader } else { RaftRole::Follower },
         term: Term(4),
-        commit: Index(1_000),
-        applied: Index(1_000),
+        commit: Index(10_000),
+        applied: Index(10_000),
         formed: true,
         configuration_index: ConfigurationIndex(20),
         durable_configuration_index: ConfigurationIndex(20),
@@ -93,6 +93,7 @@ pub fn pod(report: Report) -> Pod {
         outdated: false,
         unhealthy_for: Duration::ZERO,
         stuck_for: Duration::ZERO,
+        serves: true,
         lost_node: None,
     }
 }
@@ -104,6 +105,7 @@ pub fn facts(size: u8, founding: Founding, report: impl Fn(u8) -> Report) -> Fac
         paused: false,
         repair: Repair::After(Duration::from_secs(300)),
         restart_outdated: true,
+        may_roll: true,
         founding,
         pods_wanted: size,
         pods: (0..size).map(|ordinal| (Ordinal(ordinal), pod(report(ordinal)))).collect(),
@@ -141,5 +143,6 @@ pub fn seen_by_the_leader(facts: &mut Facts, ordinal: u8, change: impl FnOnce(&m
 }
 
 pub fn silence(facts: &mut Facts, ordinal: u8) {
-    facts.pods.get_mut(&Ordinal(ordinal)).unwrap().answer = Answer::Silent("timed out".to_owned());
+    let pod = facts.pods.get_mut(&Ordinal(ordinal)).unwrap();
+    (pod.answer, pod.serves) = (Answer::Silent("timed out".to_owned()), false);
 }

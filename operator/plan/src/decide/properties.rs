@@ -111,7 +111,7 @@ fn a_pod(ordinal: u8) -> impl Strategy<Value = Option<Pod>> {
     prop_oneof![
         9 => pod.prop_map(|(answer, outdated, seconds)| {
             let unhealthy_for = Duration::from_secs(seconds);
-            Some(Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, lost_node: None })
+            Some(Pod { answer, outdated, unhealthy_for, stuck_for: Duration::ZERO, serves: false, lost_node: None })
         }),
         1 => Just(None),
     ]

@@ -46,8 +46,8 @@ fn decide(live: &Live<'_>, ordinal: Ordinal, fault: String, lost_node: bool) -> 
         Repair::After(after) => after,
         Repair::ByHand => return Decision::Wait(Wait::RepairByHand { pod, fault }),
     };
-    // Neither a faulted nor a silent member is among `voters()`, which are running ones.
-    let answering = live.voters().count();
+    // Neither a faulted nor a silent member is in step; one that answers and lags may lack what only this volume still has.
+    let answering = live.voters().filter(|(other, _)| live.is_well(*other)).count();
     let needed = quorum(live.leader.configuration.voters.len());
     if answering < needed {
         return Decision::Wait(Wait::RepairRefused { pod, fault, answering, needed });

@@ -275,7 +275,7 @@ pub enum Wait {
     },
     /// A faulted member cannot be replaced without losing the quorum.
     #[error(
-        "{pod} {}; its volume is kept: {answering} others answer and a quorum needs {needed}",
+        "{pod} {}; its volume is kept: {answering} others can be counted on and a quorum needs {needed}",
         brief(fault)
     )]
     RepairRefused {
@@ -283,11 +283,16 @@ pub enum Wait {
         pod: String,
         /// What happened to it, as the sentence goes on.
         fault: String,
-        /// How many others answer.
+        /// How many others are in step; without a leader, how many answer.
         answering: usize,
         /// How many are needed.
         needed: usize,
     },
+    /// Outdated pods are restarted when fewer other clusters restart theirs.
+    #[error(
+        "pods run with an old template; it is not their turn yet: other clusters roll, and only so many at once (--rolls-at-once of the operator)"
+    )]
+    RollQueued,
     /// Outdated pods are a person's to restart.
     #[error("{} outdated; spec.updateStrategy.type is OnDelete: restart by hand", plural(pods))]
     RestartByHand {
@@ -325,6 +330,7 @@ impl Wait {
             | Self::UnknownMember { .. }
             | Self::MembersUnwell { .. }
             | Self::RepairLater { .. }
+            | Self::RollQueued
             | Self::RestartByHand { .. } => false,
         }
     }
@@ -356,6 +362,7 @@ impl Wait {
             Self::RepairLater { .. } => "RepairLater",
             Self::RepairByHand { .. } => "RepairByHand",
             Self::RepairRefused { .. } => "RepairRefused",
+            Self::RollQueued => "RollQueued",
             Self::RestartByHand { .. } => "RestartByHand",
         }
     }

@@ -464,6 +464,10 @@ fn a_faulted_member_is_a_persons_under_the_manual_policy() {
     assert!(wait(&facts).needs_a_person());
 }
 
+fn unhealthy(facts: &mut Facts, ordinal: u8) {
+    facts.pods.get_mut(&Ordinal(ordinal)).unwrap().unhealthy_for = Duration::from_secs(5);
+}
+
 fn outdated(ordinals: &[u8]) -> Facts {
     let mut facts = healthy(3);
     for ordinal in ordinals {
@@ -491,6 +495,8 @@ fn a_dead_outdated_pod_restarts_first_even_without_a_leader() {
     let mut facts = outdated(&[0, 1, 2]);
     silence(&mut facts, 0);
     edit(&mut facts, 1, |report| report.role = RaftRole::Follower);
+    assert!(matches!(plan(&facts), Decision::Wait(_)), "one answer that did not come in time is no death");
+    unhealthy(&mut facts, 0);
     assert_eq!(act(&facts), Step::RestartPod { pod: Ordinal(0) });
 }
 
@@ -498,6 +504,29 @@ fn a_dead_outdated_pod_restarts_first_even_without_a_leader() {
 fn a_sole_member_is_restarted_without_a_successor() {
     let mut facts = healthy(1);
     facts.pods.get_mut(&Ordinal(0)).unwrap().outdated = true;
+    assert_eq!(act(&facts), Step::RestartPod { pod: Ordinal(0) });
+}
+
+#[test]
+fn a_silent_pod_that_serves_is_out_of_reach_and_not_restarted() {
+    let mut facts = outdated(&[0, 1, 2]);
+    for ordinal in 0..3 {
+        silence(&mut facts, ordinal);
+        unhealthy(&mut facts, ordinal);
+        facts.pods.get_mut(&Ordinal(ordinal)).unwrap().serves = true;
+    }
+    assert!(matches!(plan(&facts), Decision::Wait(Wait::QuorumSilent { .. })), "{:?}", plan(&facts));
+    facts.pods.get_mut(&Ordinal(1)).unwrap().serves = false;
+    assert_eq!(act(&facts), Step::RestartPod { pod: Ordinal(1) });
+}
+
+#[test]
+fn a_roll_waits_for_its_turn_and_a_dead_pod_does_not() {
+    let mut facts = outdated(&[0, 1]);
+    facts.may_roll = false;
+    assert_eq!(wait(&facts), Wait::RollQueued);
+    silence(&mut facts, 0);
+    unhealthy(&mut facts, 0);
     assert_eq!(act(&facts), Step::RestartPod { pod: Ordinal(0) });
 }
 

@@ -1,18 +1,25 @@
 //! Pods that run with another configuration than the spec asks for: dead ones first, the leader last.
 
+use std::time::Duration;
+
 use super::latched::Live;
 use super::step::{Decision, Step, Wait};
-use crate::facts::{Facts, Report};
+use crate::facts::{Facts, Pod, Report};
 use crate::ids::Ordinal;
 
+/// One answer that did not come in time is no death.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
+
 /// A pod that is silent and outdated may be silent because of its configuration: without this, a configuration that kills
-/// every member could never be taken back.
+/// every member could never be taken back. One that serves is not dead: who cannot reach the members, because of a network policy or of
+/// certificates, would otherwise restart all of them at once.
 pub(super) fn dead_and_outdated(facts: &Facts) -> Option<Decision> {
     if !facts.restart_outdated {
         return None;
     }
-    let dead = |pod: &Ordinal| facts.report(*pod).is_none();
-    let found = facts.pods.iter().find(|(pod, fact)| fact.outdated && dead(pod));
+    let silent = |pod: &Ordinal| facts.report(*pod).is_none();
+    let dead = |fact: &Pod| !fact.serves && fact.unhealthy_for >= DEAD_AFTER;
+    let found = facts.pods.iter().find(|(pod, fact)| fact.outdated && silent(pod) && dead(fact));
     found.map(|(pod, _)| Decision::Act(Step::RestartPod { pod: *pod }))
 }
 
@@ -26,6 +33,9 @@ pub(super) fn outdated(live: &Live<'_>) -> Option<Decision> {
     if !live.facts.restart_outdated {
         let pods = outdated.into_iter().map(|pod| live.facts.name.pod(pod)).collect();
         return Some(Decision::Wait(Wait::RestartByHand { pods }));
+    }
+    if !live.facts.may_roll {
+        return Some(Decision::Wait(Wait::RollQueued));
     }
     let well = |pod: &Ordinal| live.is_well(*pod);
     // A restart takes one member away: the others have to be able to go on without it, or it must be the only unwell one.

@@ -1,8 +1,9 @@
-//! From what is wanted to the objects that carry it: one StatefulSet, two Services, a budget, a policy, two Secrets.
+//! From what is wanted to the objects that carry it: one StatefulSet, two Services, a ConfigMap, a budget, a policy, two Secrets.
 //!
 //! Pure: the same input gives the same objects, byte for byte, so that an unchanged cluster is never written to. One file an
 //! object. What each object must look like is told in ARCHITECTURE.md; who writes them is not known here.
 
+mod config_map;
 mod labels;
 mod network_policy;
 mod pdb;
@@ -11,7 +12,7 @@ mod secrets;
 mod services;
 mod stateful_set;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, selector};
 pub use self::pod::SIDECAR;
 pub use self::secrets::secret;
+use super::budget::Needed;
 use super::ids::ClusterName;
 use super::validate::Wanted;
 use crate::crd::RaftClusterSpec;
@@ -55,8 +57,8 @@ pub struct Blueprint<'a> {
     pub pods: u8,
     /// What the claim template asks for: the set's own, until it is made again for a larger one.
     pub claim_size: &'a str,
-    /// How many voters a write needs at present; `None` while there is at most one.
-    pub quorum: Option<u8>,
+    /// How many pods an eviction has to leave.
+    pub needed: Needed,
     /// What the operator was started with.
     pub settings: &'a Settings,
 }
@@ -70,10 +72,23 @@ pub struct Children {
     pub headless: Service,
     /// Where clients find the members that serve.
     pub client: Service,
-    /// Keeps evictions from taking the quorum; `None` for a single voter, which no budget can protect.
-    pub budget: Option<PodDisruptionBudget>,
+    /// Tells applications elsewhere where that is.
+    pub config: ConfigMap,
+    /// Keeps evictions from taking the quorum.
+    pub budget: Budget,
     /// Keeps strangers from the peer port.
     pub policy: NetworkPolicy,
+}
+
+/// What becomes of the disruption budget.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Budget {
+    /// It is to be so.
+    Wanted(Box<PodDisruptionBudget>),
+    /// There is to be none.
+    Unwanted,
+    /// Whatever there is stays.
+    AsItIs,
 }
 
 /// Makes the objects.
@@ -83,6 +98,7 @@ pub fn children(blueprint: Blueprint<'_>) -> Children {
         stateful_set: stateful_set::stateful_set(blueprint),
         headless: services::headless(blueprint),
         client: services::client(blueprint),
+        config: config_map::client(blueprint),
         budget: pdb::budget(blueprint),
         policy: network_policy::policy(blueprint),
     }
@@ -118,6 +134,12 @@ pub fn zone(wanted: &Wanted, settings: &Settings) -> String {
     format!("{}.{}.svc.{}", headless_name(&wanted.name), wanted.namespace, settings.cluster_domain)
 }
 
+/// The client Service's full name.
+#[must_use]
+fn client_domain(wanted: &Wanted, settings: &Settings) -> String {
+    format!("{}.{}.svc.{}", client_name(&wanted.name), wanted.namespace, settings.cluster_domain)
+}
+
 /// The StatefulSet's name, and so the pods' without their ordinals.
 #[must_use]
 pub fn stateful_set_name(name: &ClusterName) -> String {
@@ -130,7 +152,7 @@ pub fn headless_name(name: &ClusterName) -> String {
     format!("{name}-peers")
 }
 
-/// The client service's name.
+/// The client service's name, and that of the ConfigMap which tells of it.
 #[must_use]
 pub fn client_name(name: &ClusterName) -> String {
     format!("{name}-client")

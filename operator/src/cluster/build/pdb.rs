@@ -7,12 +7,17 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Blueprint, budget_name, labels};
+use super::{Blueprint, Budget, budget_name, labels};
+use crate::cluster::budget::Needed;
 
-pub(super) fn budget(blueprint: Blueprint<'_>) -> Option<PodDisruptionBudget> {
-    let quorum = blueprint.quorum?;
+pub(super) fn budget(blueprint: Blueprint<'_>) -> Budget {
+    let quorum = match blueprint.needed {
+        Needed::AtLeast(quorum) => quorum,
+        Needed::None => return Budget::Unwanted,
+        Needed::AsBefore => return Budget::AsItIs,
+    };
     let name = blueprint.name();
-    Some(PodDisruptionBudget {
+    Budget::Wanted(Box::new(PodDisruptionBudget {
         metadata: blueprint.meta(budget_name(name)),
         spec: Some(PodDisruptionBudgetSpec {
             min_available: Some(IntOrString::Int(i32::from(quorum))),
@@ -25,5 +30,5 @@ pub(super) fn budget(blueprint: Blueprint<'_>) -> Option<PodDisruptionBudget> {
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()
-    })
+    }))
 }

@@ -34,8 +34,12 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
     let mut template = blueprint.spec.template.clone();
     let metadata = object(&mut template, "metadata");
     let named = object(metadata, "labels");
-    for (key, value) in labels::all(blueprint.name()) {
+    for (key, value) in labels::matching(blueprint.name()) {
         set(named, &key, Value::String(value));
+    }
+    // Only what selects the pods is ours: a Service of the user's may go by the others.
+    for (key, value) in labels::all(blueprint.name()) {
+        default(named, &key, Value::String(value));
     }
     let annotations = object(metadata, "annotations");
     default(
@@ -44,7 +48,12 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
         first_container(&blueprint.spec.template),
     );
     let spec = object(&mut template, "spec");
-    let has_app = matches!(spec.get("containers"), Some(Value::Array(containers)) if !containers.is_empty());
+    // What is no list is no application either, and is left for the API server to refuse.
+    let has_app = match spec.get("containers") {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(containers)) => !containers.is_empty(),
+        Some(_) => true,
+    };
     if has_app {
         prepend(spec, "initContainers", with(sidecar(blueprint), "restartPolicy", json!("Always")));
     } else {
@@ -63,9 +72,14 @@ pub(super) fn template(blueprint: Blueprint<'_>) -> Value {
     let security = object(spec, "securityContext");
     default(security, "fsGroup", json!(USER));
     default(security, "fsGroupChangePolicy", json!("OnRootMismatch"));
-    let grace = spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
-    let grace = grace.unwrap_or(DEFAULT_GRACE_SECONDS).saturating_add(SIDECAR_GRACE_SECONDS);
-    set(spec, "terminationGracePeriodSeconds", json!(grace));
+    let grace = match spec.get("terminationGracePeriodSeconds") {
+        None | Some(Value::Null) => Some(DEFAULT_GRACE_SECONDS),
+        Some(grace) => grace.as_i64(),
+    };
+    // What is no number is left for the API server to refuse.
+    if let Some(grace) = grace {
+        set(spec, "terminationGracePeriodSeconds", json!(grace.saturating_add(SIDECAR_GRACE_SECONDS)));
+    }
     template
 }
 

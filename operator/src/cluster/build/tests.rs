@@ -30,14 +30,14 @@ fn named(name: &str, spec: Value, pods: u8) -> Children {
         cluster_domain: "cluster.local".into(),
         operator_namespace: "outrigger-system".into(),
     };
-    let quorum = (pods > 1).then_some(pods / 2 + 1);
+    let needed = if pods > 1 { Needed::AtLeast(pods / 2 + 1) } else { Needed::None };
     children(Blueprint {
         claim_size: &wanted.storage_size,
         wanted: &wanted,
         spec: &cluster.spec,
         owner: &owner,
         pods,
-        quorum,
+        needed,
         settings: &settings,
     })
 }
@@ -73,6 +73,29 @@ fn the_sidecar_comes_first_and_what_the_user_wrote_stays() {
     assert_eq!(volumes, ["outrigger-no-token", "outrigger-peer-tls", "v"]);
     assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 15, "the sidecar ends after the application");
     assert_eq!(pod["spec"]["securityContext"]["fsGroup"], 7);
+}
+
+#[test]
+fn labels_that_select_nothing_of_ours_are_the_users() {
+    let labels = json!({"app.kubernetes.io/name": "shop", "outrigger.dev/cluster": "stolen"});
+    let children = made(json!({"template": {"metadata": {"labels": labels}}}));
+    let labels = &pod(&children)["metadata"]["labels"];
+    assert_eq!(
+        (&labels["app.kubernetes.io/name"], &labels[CLUSTER_LABEL]),
+        (&json!("shop"), &json!("orders"))
+    );
+    assert_eq!(labels["app.kubernetes.io/managed-by"], "outrigger-operator");
+}
+
+#[test]
+fn what_has_a_wrong_type_reaches_the_api_server_as_it_is() {
+    let spec = json!({"containers": {"name": "app"}, "terminationGracePeriodSeconds": "60"});
+    let children = made(json!({"template": {"spec": spec}}));
+    let spec = &pod(&children)["spec"];
+    assert_eq!(
+        (&spec["containers"], &spec["terminationGracePeriodSeconds"]),
+        (&json!({"name": "app"}), &json!("60"))
+    );
 }
 
 #[test]
@@ -169,13 +192,15 @@ fn pods_have_names_before_they_are_ready() {
 #[test]
 fn the_budget_is_the_quorum_as_a_number_and_one_voter_has_none() {
     for (pods, min) in [(3, 2), (5, 3), (7, 4)] {
-        let budget = with_pods(json!({"replicas": pods}), pods).budget.unwrap().spec.unwrap();
+        let Budget::Wanted(budget) = with_pods(json!({"replicas": pods}), pods).budget else {
+            unreachable!()
+        };
         assert_eq!(
-            budget.min_available,
+            budget.spec.unwrap().min_available,
             Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(min))
         );
     }
-    assert!(with_pods(json!({"replicas": 1}), 1).budget.is_none());
+    assert_eq!(with_pods(json!({"replicas": 1}), 1).budget, Budget::Unwanted);
 }
 
 #[test]
@@ -215,6 +240,16 @@ fn members_are_spread_over_nodes_and_zones_unless_the_user_says_where_pods_go() 
 }
 
 #[test]
+fn applications_elsewhere_are_told_where_clients_are_served() {
+    let config = made(json!({})).config;
+    assert_eq!(config.metadata.name.as_deref(), Some("orders-client"));
+    let data = config.data.unwrap();
+    let at = format!("orders-client.{}.svc.cluster.local:2379", config.metadata.namespace.unwrap());
+    assert_eq!(data["OUTRIGGER_ENDPOINT"], at);
+    assert_eq!(data["ETCDCTL_ENDPOINTS"], format!("http://{at}"));
+}
+
+#[test]
 fn no_two_clusters_have_an_object_of_one_kind_and_name_however_alike_their_names_are() {
     let names = ["a", "a-0", "a-peers", "a-client", "a-ca", "a-peer-tls", "a-peers-client", "a-client-peers"];
     let mut seen = std::collections::BTreeMap::new();
@@ -228,8 +263,9 @@ fn no_two_clusters_have_an_object_of_one_kind_and_name_however_alike_their_names
         let objects = [("StatefulSet", set.clone())]
             .into_iter()
             .chain([("Service", of(&children.headless.metadata)), ("Service", of(&children.client.metadata))])
+            .chain([("ConfigMap", of(&children.config.metadata))])
             .chain([("NetworkPolicy", of(&children.policy.metadata))])
-            .chain(children.budget.iter().map(|budget| ("PodDisruptionBudget", of(&budget.metadata))))
+            .chain([("PodDisruptionBudget", budget_name(&ClusterName(cluster.into())))])
             .chain([("Secret", peer_tls_name(&ClusterName(cluster.into())))])
             .chain([("Secret", authority_name(&ClusterName(cluster.into())))])
             .chain(claims.into_iter().map(|claim| ("PersistentVolumeClaim", claim)))

@@ -26,7 +26,9 @@ pub(super) fn phase(facts: &Facts, decision: &Decision, counts: &Counts<'_>) -> 
             | Wait::Leaving { .. }
             | Wait::UnknownMember { .. } => Phase::Reconciling,
             Wait::RepairRefused { .. } if counts.leader.is_none() => Phase::QuorumLost,
-            Wait::RestartByHand { .. } | Wait::ForeignCluster { .. } if counts.well == counts.voters => {
+            Wait::RollQueued | Wait::RestartByHand { .. } | Wait::ForeignCluster { .. }
+                if counts.well == counts.voters =>
+            {
                 Phase::Healthy
             }
             Wait::Paused
@@ -47,6 +49,7 @@ pub(super) fn phase(facts: &Facts, decision: &Decision, counts: &Counts<'_>) -> 
             | Wait::RepairLater { .. }
             | Wait::RepairByHand { .. }
             | Wait::RepairRefused { .. }
+            | Wait::RollQueued
             | Wait::RestartByHand { .. } => Phase::Degraded,
         },
     }

@@ -23,6 +23,8 @@ pub(crate) async fn run(_world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     seen("the cluster beside them served all the time");
     // Last: a Service that is made again has another address than the load knows.
     deleted_by_hand(kubectl, &well).await?;
+    edited_by_hand(kubectl, &well).await?;
+    wrong_while_it_runs(kubectl, &well).await?;
     Ok(outcome)
 }
 
@@ -203,5 +205,70 @@ async fn deleted_by_hand(kubectl: &Kubectl, well: &Subject) -> Result<()> {
         );
     }
     seen("Services, budget and StatefulSet deleted by hand, status edited by hand: all is as before");
+    Ok(())
+}
+
+/// What a person changes on objects of ours is taken back; what makes no sense is said.
+async fn edited_by_hand(kubectl: &Kubectl, well: &Subject) -> Result<()> {
+    let stray = json!({"spec": {"selector": {"app": "nobody"}}});
+    kubectl.patch("service/well-client", &stray).await?;
+    kubectl
+        .patch("pdb/well-voters", &json!({"spec": {"selector": {"matchLabels": {"app": "nobody"}}}}))
+        .await?;
+    wait::until_ok("selectors as they were", CHANGE, async || {
+        for what in ["service/well-client", "pdb/well-voters"] {
+            let said = kubectl.get(&[what]).await?.pointer("/spec/selector").cloned().unwrap_or_default();
+            ensure!(!said.to_string().contains("nobody"), "{what} selects {said}");
+        }
+        anyhow::Ok(())
+    })
+    .await?;
+    // A claim that is larger than the spec: the definition's rule must not refuse every status from then on.
+    let claim = "pvc/outrigger-data-well-2";
+    kubectl.patch(claim, &json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}})).await?;
+    kubectl.patch("raftcluster/well", &json!({"metadata": {"labels": {"looked-at": "again"}}})).await?;
+    well.patch(&json!({"repair": {"unhealthyAfter": "21s"}})).await?;
+    well.ready().await?;
+    let status = |founding: &Value| json!({"status": {"founding": founding}}).to_string();
+    let edit = async |founding: &Value| {
+        let patch = ["patch", "raftcluster/well", "--subresource=status", "--type=merge", "-p"];
+        kubectl.run(&[&patch[..], &[&status(founding)]].concat()).await
+    };
+    let before = well.status().await?;
+    edit(&json!({"state": "Latched", "clusterID": null})).await?;
+    let said = well.told("Stalled").await?;
+    ensure!(said.contains("status.founding.clusterID is missing"), "{said}");
+    edit(&Value::Null).await?;
+    let after = well.ready().await?;
+    ensure!(after.get("clusterID") == before.get("clusterID"), "another cluster: {after}");
+    seen(
+        "selectors edited by hand are put back; a claim grown by hand and a register edited by hand stop nothing for good",
+    );
+    Ok(())
+}
+
+/// A spec that is wrong, or an object that is refused, of a cluster that runs: it is not Ready, and the rest of the status stays true.
+async fn wrong_while_it_runs(kubectl: &Kubectl, well: &Subject) -> Result<()> {
+    let volumes = |name: &str| json!({"template": {"spec": {"volumes": [{"name": name, "emptyDir": {}}]}}});
+    well.patch(&volumes("outrigger-mine")).await?;
+    let said = well.told("Stalled").await?;
+    ensure!(said.contains("spec.template.spec.volumes[0].name"), "{said}");
+    let leader = well.leader().await?;
+    kubectl.run(&["delete", "pod", &leader, "--wait=false"]).await?;
+    well.until("another leader, though the spec is wrong", |status| {
+        let found = status.pointer("/leader/name").and_then(Value::as_str);
+        ensure!(found.is_some_and(|found| found != leader), "{found:?} leads");
+        ensure!(condition(status, "Ready").is_some_and(|(holds, _)| !holds), "it is Ready");
+        Ok(())
+    })
+    .await?;
+    well.patch(&json!({"template": {"spec": {"volumes": null, "nodeSelectr": {}}}})).await?;
+    let said = well.told("ObjectRefused").await?;
+    ensure!(said.contains("nodeSelectr"), "{said}");
+    let status = well.status().await?;
+    ensure!(condition(&status, "Ready").is_some_and(|(holds, _)| !holds), "it is Ready: {status}");
+    well.patch(&json!({"template": {"spec": {"nodeSelectr": null}}})).await?;
+    well.ready().await?;
+    seen("a spec that turns wrong is said, is not Ready, and hides nothing that happens meanwhile");
     Ok(())
 }

@@ -15,13 +15,11 @@ pub(crate) async fn run(_world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     let orders = Subject::create(kubectl, "rolled", &json!({})).await?;
     let writer = Writer::start(orders.service().await?)?;
     let leader = orders.leader().await?;
-    orders.patch(&json!({"sidecar": {"image": OTHER_IMAGE}})).await?;
+    let node = json!({"kubernetes.io/os": "linux"});
     orders
-        .until("its begin", |status| {
-            ensure!(status.pointer("/operation/type").and_then(Value::as_str) == Some("Update"), "{status}");
-            Ok(())
-        })
+        .patch(&json!({"sidecar": {"image": OTHER_IMAGE}, "template": {"spec": {"nodeSelector": node}}}))
         .await?;
+    // Whoever waits for it waits for the roll: it is not Ready at this generation before the roll has begun.
     orders.ready().await?;
     let pods = kubectl.get(&["pods", "-l", "outrigger.dev/cluster=rolled"]).await?;
     let pods = pods.get("items").and_then(Value::as_array).context("no pods")?;
@@ -39,6 +37,12 @@ pub(crate) async fn run(_world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     );
     orders.was_told("LeadershipTransferred").await?;
     seen("another image rolls, and the leader is last");
+
+    orders.patch(&json!({"template": {"spec": {"nodeSelector": null}}})).await?;
+    orders.ready().await?;
+    let pods = kubectl.run(&["get", "pods", "-l", "outrigger.dev/cluster=rolled", "-o", "json"]).await?;
+    ensure!(!pods.contains("kubernetes.io/os"), "a field that is gone from the spec is still on the pods");
+    seen("a field that is taken out of the spec is taken out of the pods");
 
     let leader = orders.leader().await?;
     let node = kubectl.run(&["get", "pod", &leader, "-o", "jsonpath={.spec.nodeName}"]).await?;

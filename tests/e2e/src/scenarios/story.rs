@@ -9,10 +9,11 @@ use crate::subject::{CHANGE, Subject, condition, number};
 use crate::writer::Writer;
 use crate::{Outcome, World, seen};
 
-/// A pod with etcd's own `etcdctl`.
+/// A pod with etcd's own `etcdctl`, which knows of the cluster by the ConfigMap alone.
 const TOOLBOX: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "toolbox"}, "spec": {
   "terminationGracePeriodSeconds": 0,
   "containers": [{"name": "etcdctl", "image": "localhost/outrigger-test/etcdctl:1", "imagePullPolicy": "Never",
+                  "envFrom": [{"configMapRef": {"name": "orders-client"}}],
                   "command": ["/busybox", "sleep", "1000000"]}]}}"#;
 
 pub(crate) async fn run(_world: &World, kubectl: &Kubectl) -> Result<Outcome> {
@@ -62,7 +63,7 @@ fn other_leader(status: &Value, than: &str) -> Result<()> {
 }
 
 async fn etcdctl(kubectl: &Kubectl, args: &[&str]) -> Result<String> {
-    let fixed = ["exec", "toolbox", "--", "/etcdctl", "--endpoints=http://orders-client:2379"];
+    let fixed = ["exec", "toolbox", "--", "/etcdctl"];
     kubectl.run(&[&fixed[..], args].concat()).await
 }
 

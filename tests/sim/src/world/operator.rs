@@ -11,7 +11,7 @@ use outrigger_core::membership::{RosterEntry, Route};
 use outrigger_core::types as core;
 use outrigger_member::founding::Founding as FoundingRequest;
 use outrigger_plan::decide::{Decision, Step, plan};
-use outrigger_plan::facts::{Answer, Facts, Pod, Repair, Roster, RosterRole};
+use outrigger_plan::facts::{Answer, Facts, MemberPhase, Pod, Repair, Roster, RosterRole};
 use outrigger_plan::founding::Founding;
 use outrigger_plan::ids::{ClusterId, ClusterName, Ordinal};
 use outrigger_plan::trackers::{Stuck, Unwell};
@@ -105,6 +105,7 @@ impl Cluster {
             paused: false,
             repair: Repair::After(UNHEALTHY_AFTER),
             restart_outdated: true,
+            may_roll: true,
             founding: self.register.clone(),
             pods_wanted: self.pods_wanted,
             pods: BTreeMap::new(),
@@ -182,7 +183,11 @@ impl World {
 
     fn look_at(&mut self, operator: usize, pod: u8) {
         let is_lost = self.operator.random.chance(LOST_ANSWERS);
-        let report = if is_lost { None } else { self.report(pod) };
+        let report = self.report(pod);
+        // Its probe asks it on its own node: that it cannot be reached from here changes nothing.
+        let serves =
+            report.as_ref().is_some_and(|report| report.formed && report.phase == MemberPhase::Member);
+        let report = report.filter(|_| !is_lost);
         let Some(there) = self.pod(pod) else { return };
         let (outdated, volume) = (there.outdated, &there.volume);
         let marked = volume.marked.and_then(|cluster| ClusterId::from_wire(cluster.0));
@@ -197,7 +202,9 @@ impl World {
         let unhealthy_for = this.unwell.note(ordinal, &answer, now);
         let Some(pass) = &mut this.pass else { return };
         let stuck_for = Duration::ZERO;
-        pass.facts.pods.insert(ordinal, Pod { answer, outdated, unhealthy_for, stuck_for, lost_node: None });
+        pass.facts
+            .pods
+            .insert(ordinal, Pod { answer, outdated, unhealthy_for, stuck_for, serves, lost_node: None });
         pass.facts.volume_clusters.extend(marked.map(|cluster| (ordinal, cluster)));
         pass.seen.insert(pod, seen);
     }
