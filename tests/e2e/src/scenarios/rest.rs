@@ -66,8 +66,37 @@ pub(crate) async fn run(world: &World, kubectl: &Kubectl) -> Result<Outcome> {
     let denied: Vec<&Request> = after.iter().filter(|request| request.was_denied()).collect();
     ensure!(denied.is_empty(), "it was denied what it needs: {denied:?}");
     seen(&format!("{} requests in all, and none was denied", after.len()));
+    forgotten(kubectl).await?;
     Ok(Outcome {
         notes: vec![format!("{} requests of the operator, none denied", after.len())],
         ..Outcome::default()
     })
+}
+
+/// A cluster that is gone is in no metric any more: an alert on it would never end.
+async fn forgotten(kubectl: &Kubectl) -> Result<()> {
+    let told = async || {
+        let pods = ["get", "pods", "-l", "app.kubernetes.io/instance=outrigger", "-o", "name"];
+        let mut all = String::new();
+        let operators = Kubectl::new("outrigger-system");
+        for pod in operators.run(&pods).await?.lines().filter_map(|pod| pod.strip_prefix("pod/")) {
+            let path = format!("/api/v1/namespaces/outrigger-system/pods/{pod}:8080/proxy/metrics");
+            all += &operators.run(&["get", "--raw", &path]).await?;
+        }
+        anyhow::Ok(all)
+    };
+    let named = r#"name="idle",condition="Available"} 1"#;
+    wait::until_ok("the metrics of a cluster", GONE, async || {
+        ensure!(told().await?.contains(named), "nobody tells of it");
+        anyhow::Ok(())
+    })
+    .await?;
+    kubectl.run(&["delete", "raftcluster/idle"]).await?;
+    wait::until_ok("the end of the metrics of a cluster that is gone", GONE, async || {
+        ensure!(!told().await?.contains(r#"name="idle""#), "they are still there");
+        anyhow::Ok(())
+    })
+    .await?;
+    seen("a cluster that is deleted is in no metric any more");
+    Ok(())
 }
