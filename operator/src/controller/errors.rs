@@ -49,45 +49,34 @@ pub(super) enum PassError {
 impl PassError {
     /// What the API server has against an object of ours, in its words; other errors are given back.
     pub(super) fn refusal(self) -> Result<String, Self> {
-        if let Self::Api { what, source } = &self
-            && let kube::Error::Api(status) = &**source
-            && is_refusal(status)
-        {
-            return Ok(format!("{what}: {}", status.message));
+        match (&self, self.answer()) {
+            (Self::Api { what, .. }, Some(status)) if is_refusal(status) => {
+                Ok(format!("{what}: {}", status.message))
+            }
+            _ => Err(self),
         }
-        Err(self)
     }
 
     /// Whether the namespace is being deleted: its objects go one after the other, and none is to be made again.
     #[must_use]
     pub(super) fn is_namespace_going(&self) -> bool {
-        match self {
-            Self::Api { source, .. } => {
-                matches!(&**source, kube::Error::Api(status) if is_of_a_going_namespace(status))
-            }
-            Self::Admin(_)
-            | Self::Register(_)
-            | Self::Issue(_)
-            | Self::Certificate(_)
-            | Self::Hangs(_)
-            | Self::Encode(_) => false,
-        }
+        self.answer().is_some_and(is_of_a_going_namespace)
     }
 
     /// Whether somebody else changed the object meanwhile: no fault, the next pass decides anew.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
-        match self {
-            Self::Api { source, .. } => {
-                matches!(&**source, kube::Error::Api(status) if status.is_conflict())
-            }
-            Self::Admin(_)
-            | Self::Register(_)
-            | Self::Issue(_)
-            | Self::Certificate(_)
-            | Self::Hangs(_)
-            | Self::Encode(_) => false,
+        self.answer().is_some_and(Status::is_conflict)
+    }
+
+    /// What the API server answered, if it is that.
+    fn answer(&self) -> Option<&Status> {
+        if let Self::Api { source, .. } = self
+            && let kube::Error::Api(status) = &**source
+        {
+            return Some(status);
         }
+        None
     }
 }
 
