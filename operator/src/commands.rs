@@ -34,8 +34,10 @@ pub async fn execute(args: Args) -> ExitCode {
 
 /// The operator on Kubernetes; logs on standard error.
 async fn operate(how: Operate) -> ExitCode {
+    // What goes wrong with a call is in our own words; the client's would have the whole answer in them, users' objects and all.
+    let usual = "warn,kube_client::client=off,outrigger_operator=info";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,outrigger_operator=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     // A standard error that takes nothing leaves nobody to tell.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

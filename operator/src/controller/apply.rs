@@ -73,7 +73,8 @@ pub(super) async fn apply(
     (reach, written): (Reach, &mut Written),
 ) -> Result<Applied, PassError> {
     let applied = Applied::default();
-    let mut applier = Applier { client, namespace, uid, written, writes: reach.writes, applied };
+    let mut applier =
+        Applier { client, namespace, cluster: name, uid, written, writes: reach.writes, applied };
     applier.one::<Service>(&serde_json::to_value(&children.headless)?).await?;
     applier.one::<Service>(&serde_json::to_value(&children.client)?).await?;
     applier.one::<ConfigMap>(&serde_json::to_value(&children.config)?).await?;
@@ -92,6 +93,7 @@ pub(super) async fn apply(
 struct Applier<'a> {
     client: &'a Client,
     namespace: &'a str,
+    cluster: &'a ClusterName,
     uid: &'a str,
     written: &'a mut Written,
     writes: bool,
@@ -107,7 +109,7 @@ impl Applier<'_> {
     }
 
     fn is_ours<K: Resource>(&self, live: &K) -> bool {
-        live.owner_references().iter().any(|owner| owner.uid == self.uid)
+        is_ours(live, self.uid, self.cluster)
     }
 
     async fn one<K>(&mut self, wanted: &Value) -> Result<(), PassError>
@@ -185,6 +187,18 @@ impl Applier<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an object is a cluster's: it says so, or it was made for a cluster of this name and nobody has it (any more), as after a deletion that
+/// left the children, or a restore of the objects without their owners.
+pub(super) fn is_ours<K: Resource>(live: &K, uid: &str, cluster: &ClusterName) -> bool {
+    let owners = live.owner_references();
+    let orphan = || {
+        let made = build::made_for(cluster);
+        owners.iter().all(|owner| owner.controller != Some(true))
+            && made.iter().all(|(label, value)| live.labels().get(label) == Some(value))
+    };
+    owners.iter().any(|owner| owner.uid == uid) || orphan()
 }
 
 /// With the mark of what is asked for.

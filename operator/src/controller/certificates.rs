@@ -15,7 +15,7 @@ use kube::{Api, Client, ResourceExt as _};
 use outrigger_tls::{Cluster, Issued};
 use tokio::time::Instant;
 
-use super::apply::{MANAGER, Obstacle};
+use super::apply::{MANAGER, Obstacle, is_ours};
 use super::errors::{Doing as _, PassError};
 use super::fail_point;
 use crate::admin_client::{AdminClients, Deadlines};
@@ -78,7 +78,7 @@ impl Held {
         for (name, live) in names.iter().zip(&mut live) {
             let named = || format!("Secret {}/{name}", wanted.namespace);
             *live = api.get_opt(name).await.doing(|| format!("reading {}", named()))?;
-            if live.as_ref().is_some_and(|live| !is_ours(live, owner)) {
+            if live.as_ref().is_some_and(|live| !is_ours(live, &owner.uid, &wanted.name)) {
                 foreign.push(Obstacle::NameConflict(named()));
             }
         }
@@ -160,10 +160,6 @@ impl Held {
 /// The authority's Secret, and the members'.
 fn names(wanted: &Wanted) -> [String; 2] {
     [build::authority_name(&wanted.name), build::peer_tls_name(&wanted.name)]
-}
-
-fn is_ours(live: &Secret, owner: &OwnerReference) -> bool {
-    live.owner_references().iter().any(|one| one.uid == owner.uid)
 }
 
 /// What is no text is no certificate either: it is made good like any other damage.

@@ -41,6 +41,9 @@ pub(super) enum PassError {
         "the pass did not end within {0:?}: the API server, or a member, takes calls and does not answer"
     )]
     Hangs(Duration),
+    /// The resource has a form that this operator does not know.
+    #[error("the RaftCluster cannot be read")]
+    Unreadable(#[source] serde_json::Error),
     /// An object of ours cannot be written as JSON.
     #[error("an object cannot be encoded")]
     Encode(#[from] serde_json::Error),
@@ -85,9 +88,13 @@ impl PassError {
 pub(super) fn is_refusal(status: &Status) -> bool {
     (matches!(status.code, 400 | 403 | 422) && !is_of_a_going_namespace(status))
         || (status.code == 500
-            && ["failed to create typed patch object", "failed calling webhook"]
-                .iter()
-                .any(|said| status.message.contains(said)))
+            && [
+                "failed to create typed patch object",
+                "failed to convert new object",
+                "failed calling webhook",
+            ]
+            .iter()
+            .any(|said| status.message.contains(said)))
 }
 
 fn is_of_a_going_namespace(status: &Status) -> bool {
@@ -151,11 +158,13 @@ mod tests {
         let quota = r#"{"code": 403, "message": "exceeded quota: small", "reason": "Forbidden"}"#;
         let going = r#"{"code": 403, "message": "forbidden: unable to create new content", "reason": "Forbidden",
             "details": {"causes": [{"reason": "NamespaceTerminating", "message": "it is being terminated", "field": "metadata.namespace"}]}}"#;
+        let quantity = r#"{"code": 500, "message": "failed to convert new object (shop/a; apps/v1) to smd typed: quantities must match"}"#;
         let webhook = r#"{"code": 500, "message": "Internal error occurred: failed calling webhook \"a.b\": no endpoints"}"#;
         let broken = r#"{"code": 500, "message": "etcdserver: request timed out"}"#;
         for (json, refusal, passing) in [
             (typo, true, false),
             (webhook, true, false),
+            (quantity, true, false),
             (quota, true, false),
             (going, false, true),
             (broken, false, false),

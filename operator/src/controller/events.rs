@@ -13,7 +13,7 @@ use super::apply::MANAGER;
 use crate::cluster::plan::{Decision, Step};
 use crate::cluster::status::text;
 use crate::crd::conditions;
-use crate::crd::{OperationType, RaftClusterStatus};
+use crate::crd::{FoundingState, OperationType, RaftClusterStatus};
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +37,15 @@ impl Note {
 pub(super) fn turned(before: &RaftClusterStatus, now: &RaftClusterStatus) -> Vec<Note> {
     let mut notes = Vec::new();
     if let (None, Some(cluster)) = (&before.cluster_id, &now.cluster_id) {
-        notes.push(Note::normal(
-            "Founded",
-            format!("cluster {cluster} is founded, and no other one ever will be"),
-        ));
+        // Only what was permitted here is new; what was found on volumes has its data.
+        notes.push(if before.founding.state == FoundingState::None {
+            Note::normal(
+                "TakenUp",
+                format!("cluster {cluster} is taken up again, with the data that its members have"),
+            )
+        } else {
+            Note::normal("Founded", format!("cluster {cluster} is founded, and no other one ever will be"))
+        });
     }
     if let Some(leader) = &now.leader
         && before.leader.as_ref().map(|before| &before.id) != Some(&leader.id)
@@ -230,8 +235,11 @@ mod tests {
     #[test]
     fn each_turn_is_told_once() {
         let healthy_status = of(&healthy(3), &RaftClusterStatus::default());
-        let first = turned(&RaftClusterStatus::default(), &healthy_status);
-        assert_eq!(reasons(&first), ["Founded", "LeaderElected", "Ready"]);
+        let found = turned(&RaftClusterStatus::default(), &healthy_status);
+        assert_eq!(reasons(&found), ["TakenUp", "LeaderElected", "Ready"], "nothing was permitted here");
+        let mut permitted = RaftClusterStatus::default();
+        permitted.founding.state = FoundingState::Permitted;
+        assert_eq!(reasons(&turned(&permitted, &healthy_status)), ["Founded", "LeaderElected", "Ready"]);
         assert_eq!(turned(&healthy_status, &healthy_status), []);
 
         let mut facts = healthy(3);

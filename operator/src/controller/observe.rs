@@ -142,7 +142,9 @@ impl Observed {
                         answer @ Answer::Report(_) => answer,
                     }
                 }
-                None => Answer::Silent(why_no_address(pod, self.claims.get(ordinal))),
+                None => Answer::Silent(
+                    why_not_running(pod).unwrap_or_else(|| why_no_address(pod, self.claims.get(ordinal))),
+                ),
             };
             (*ordinal, answer, self.is_outdated(pod))
         });

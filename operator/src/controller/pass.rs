@@ -30,7 +30,7 @@ use crate::cluster::register::{self, RegisterError};
 use crate::cluster::status::{Context, status as make_status, text};
 use crate::cluster::validate::{self, Wanted};
 use crate::cluster::volumes::{provisioned, template_size};
-use crate::crd::conditions::Verdict;
+use crate::crd::conditions::{self, Verdict};
 use crate::crd::{Phase, RaftCluster, RaftClusterStatus};
 use crate::members::{self, LostNodes, Stuck, Unwell, Work};
 
@@ -75,7 +75,10 @@ pub(super) async fn pass(
     memory: &mut Memory,
 ) -> Result<Option<Duration>, PassError> {
     let api: Api<RaftCluster> = Api::namespaced(tools.client.clone(), namespace);
-    let live = api.get_opt(name).await.doing(|| format!("reading RaftCluster {namespace}/{name}"))?;
+    let live = match api.get_opt(name).await {
+        Err(kube::Error::SerdeError(error)) => return Err(PassError::Unreadable(error)),
+        read => read.doing(|| format!("reading RaftCluster {namespace}/{name}"))?,
+    };
     // One that is being deleted takes its children with it, by their owner references.
     let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
         tools.rolls.leave((namespace, name));
@@ -103,6 +106,7 @@ async fn refuse(tools: &Tools, live: RaftCluster, wrong: Verdict, now: &Time) ->
     let context = Context { previous: &previous, generation: live.metadata.generation, now };
     let mut refused = previous.clone();
     status::note_wrong(&mut refused, wrong, context);
+    conditions::keep_times(&mut refused.conditions, &previous.conditions);
     write_and_tell(tools, live, refused).await.map(drop)
 }
 
@@ -151,7 +155,9 @@ impl Turn<'_> {
             Err(error) => (Tended::default(), Some(error)),
         };
         let stuck = std::mem::take(&mut self.memory.in_the_way);
-        let obstacles = [tended.obstacles.clone(), stuck.clone()].concat();
+        let mut obstacles = tended.obstacles.clone();
+        let more = stuck.iter().filter(|obstacle| !tended.obstacles.contains(obstacle));
+        obstacles.extend(more.cloned());
         let status = self.status(&live, &observed, (&facts, &decision), (&tended, &obstacles));
         // The intent is written before the act, so that an operator that dies in between says what it was about.
         self.memory.phase = status.phase;
@@ -318,6 +324,7 @@ impl Turn<'_> {
         if let Some(wrong) = self.invalid {
             status::note_wrong(&mut made, Verdict::yes("SpecInvalid", wrong), context);
         }
+        conditions::keep_times(&mut made.conditions, &previous.conditions);
         made
     }
 

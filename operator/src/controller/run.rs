@@ -13,7 +13,7 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::ClientBuilder;
-use kube::core::DeserializeGuard;
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -69,6 +69,10 @@ struct Kept {
 
 /// Namespace and name.
 type Key = (String, String);
+
+/// What is watched: that a resource is there and has changed. What it says is read by itself in each pass, so that one which cannot be read,
+/// because of an unknown form or of a template a thousand objects deep, hides no other.
+type Seen = PartialObjectMeta<RaftCluster>;
 
 struct Shared {
     tools: Tools,
@@ -174,7 +178,7 @@ async fn look_after(
 ) -> Result<(), ControllerError> {
     let scopes = scopes(&options.namespaces);
     for scope in &scopes {
-        let all: Api<RaftCluster> = api(&client, *scope);
+        let all: Api<Seen> = api(&client, *scope);
         all.list(&kube::api::ListParams::default().limit(1))
             .await
             .map_err(|error| ControllerError::NoDefinition(Box::new(error)))?;
@@ -215,8 +219,7 @@ async fn watch_scope(
     mut stop: watch::Receiver<bool>,
 ) {
     let client = &shared.tools.client;
-    // One object that does not parse must not hide the others.
-    let clusters: Api<DeserializeGuard<RaftCluster>> = api(client, namespace);
+    let clusters: Api<Seen> = api(client, namespace);
     let sets: Api<StatefulSet> = api(client, namespace);
     let pods: Api<Pod> = api(client, namespace);
     let labelled = watcher::Config::default().labels(CLUSTER_LABEL);
@@ -246,7 +249,7 @@ async fn watch_scope(
 }
 
 /// The resource whose pod this is, by its label.
-fn cluster_of(pod: &Pod) -> Option<ObjectRef<DeserializeGuard<RaftCluster>>> {
+fn cluster_of(pod: &Pod) -> Option<ObjectRef<Seen>> {
     let name = pod.labels().get(CLUSTER_LABEL)?;
     Some(ObjectRef::new(name).within(pod.namespace()?.as_str()))
 }
@@ -262,18 +265,8 @@ where
     }
 }
 
-async fn reconcile(
-    cluster: Arc<DeserializeGuard<RaftCluster>>,
-    shared: Arc<Shared>,
-) -> Result<Action, PassError> {
-    let meta = kube::Resource::meta(&*cluster);
-    let (namespace, name) =
-        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-    if let Err(invalid) = &cluster.0 {
-        tracing::error!(namespace, name, error = %invalid.error, "this RaftCluster cannot be read and is left alone");
-        shared.tools.teller.tell(&*cluster, vec![events::unreadable(&invalid.error)]).await;
-        return Ok(Action::await_change());
-    }
+async fn reconcile(cluster: Arc<Seen>, shared: Arc<Shared>) -> Result<Action, PassError> {
+    let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let key = (namespace.clone(), name.clone());
     let kept = Arc::clone(shared.kept.lock().await.entry(key.clone()).or_default());
     let mut kept = kept.lock().await;
@@ -298,6 +291,13 @@ async fn reconcile(
             passed(Outcome::Done);
             drop(kept);
             shared.forget(key).await;
+            Ok(Action::await_change())
+        }
+        Err(PassError::Unreadable(error)) => {
+            passed(Outcome::Failed);
+            let error = error.to_string();
+            tracing::error!(namespace, name, error, "this RaftCluster cannot be read and is left alone");
+            shared.tools.teller.tell(&*cluster, vec![events::unreadable(&error)]).await;
             Ok(Action::await_change())
         }
         // What is left of it goes by itself; one that stays is looked at again.

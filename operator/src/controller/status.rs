@@ -76,6 +76,7 @@ pub(super) fn note_obstacles(status: &mut RaftClusterStatus, obstacles: &[Obstac
                 say(conditions::STALLED, stalled);
                 say(conditions::READY, others.clone());
                 say(conditions::RECONCILING, others);
+                stall(status);
             }
             None => conditions::remove(&mut status.conditions, kind),
         }
@@ -117,6 +118,16 @@ pub(super) fn note_wrong(status: &mut RaftClusterStatus, wrong: Verdict, context
         [(conditions::STALLED, true), (conditions::READY, false), (conditions::RECONCILING, false)]
     {
         note(status, kind, Some(Verdict { holds, ..wrong.clone() }), context);
+    }
+    // No step is taken, whatever the plan would do.
+    status.operation = None;
+    stall(status);
+}
+
+/// What is worse, or a person's own wish, stays in the phase.
+fn stall(status: &mut RaftClusterStatus) {
+    if matches!(status.phase, Some(Phase::Healthy | Phase::Reconciling | Phase::Founding)) {
+        status.phase = Some(Phase::Stalled);
     }
 }
 

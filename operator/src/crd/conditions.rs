@@ -90,6 +90,16 @@ pub fn upsert(
     }
 }
 
+/// Gives conditions that hold as they did before the time that they had then: while a status is made, one may turn and turn back.
+pub fn keep_times(conditions: &mut [Condition], before: &[Condition]) {
+    for condition in conditions {
+        let was = before.iter().find(|was| was.type_ == condition.type_ && was.status == condition.status);
+        if let Some(was) = was {
+            condition.last_transition_time = was.last_transition_time.clone();
+        }
+    }
+}
+
 /// Removes a condition that no longer says anything.
 pub fn remove(conditions: &mut Vec<Condition>, kind: &str) {
     conditions.retain(|condition| condition.type_ != kind);
@@ -116,6 +126,19 @@ mod tests {
         assert_eq!(conditions[0].observed_generation, Some(2));
         upsert(&mut conditions, READY, Verdict::yes("Healthy", "c"), Some(2), &at(3));
         assert_eq!(conditions[0].last_transition_time, at(3));
+    }
+
+    #[test]
+    fn a_condition_that_turns_and_turns_back_has_not_turned() {
+        let mut before = Vec::new();
+        upsert(&mut before, STALLED, Verdict::yes("Refused", "a"), Some(1), &at(1));
+        let mut conditions = before.clone();
+        upsert(&mut conditions, STALLED, Verdict::no("Changing", "b"), Some(1), &at(5));
+        upsert(&mut conditions, STALLED, Verdict::yes("Refused", "a"), Some(1), &at(5));
+        upsert(&mut conditions, READY, Verdict::no("Refused", "a"), Some(1), &at(5));
+        keep_times(&mut conditions, &before);
+        assert_eq!(conditions[0], before[0], "nothing is written while nothing changes");
+        assert_eq!(conditions[1].last_transition_time, at(5));
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub enum Phase {
     Healthy,
     /// Something is being changed.
     Reconciling,
+    /// Something is wrong that only a person, or an edit, can mend: the condition `Stalled` says what. What is there goes on.
+    Stalled,
     /// It serves, and tolerates fewer failures than it should.
     Degraded,
     /// A quorum answers, and nobody leads yet.

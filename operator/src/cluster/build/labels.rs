@@ -21,6 +21,12 @@ pub(super) fn matching(name: &ClusterName) -> BTreeMap<String, String> {
     BTreeMap::from([(CLUSTER_LABEL.to_owned(), name.0.clone())])
 }
 
+/// The labels of every object that is made for a cluster of this name, and of nothing else.
+#[must_use]
+pub fn made_for(name: &ClusterName) -> BTreeMap<String, String> {
+    all(name)
+}
+
 pub(super) fn all(name: &ClusterName) -> BTreeMap<String, String> {
     let mut labels = matching(name);
     let more = [

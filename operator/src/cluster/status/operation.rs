@@ -10,7 +10,7 @@ use super::{Context, text};
 use crate::cluster::facts::Facts;
 use crate::cluster::founding::Founding;
 use crate::cluster::plan::{Decision, Step, Wait};
-use crate::crd::{OperationStatus, OperationType};
+use crate::crd::{OperationStatus, OperationType, RaftClusterStatus};
 
 pub(super) fn operation(
     facts: &Facts,
@@ -23,12 +23,40 @@ pub(super) fn operation(
         (Founding::Abandoning(_), _) => (OperationType::Abandon, None),
         (Founding::None | Founding::Permitted(_), _) => (OperationType::Found, None),
         (Founding::Latched(_), Decision::Act(step)) => of_step(facts, step, counts),
-        (Founding::Latched(_), Decision::Wait(wait)) => of_wait(facts, wait, counts)?,
+        (Founding::Latched(_), Decision::Wait(wait)) => {
+            of_wait(facts, wait, counts).or_else(|| of_roll(facts, wait, context.previous))?
+        }
     };
     let before = context.previous.operation.as_ref().filter(|before| before.kind == kind);
     let started_at =
         before.and_then(|before| before.started_at.clone()).or_else(|| Some(context.now.clone()));
-    Some(OperationStatus { kind, member, step: text(decision), started_at })
+    let step = match (kind, decision) {
+        (OperationType::Update, Decision::Wait(_)) => format!("{}; {}", progress(facts), text(decision)),
+        _ => text(decision),
+    };
+    Some(OperationStatus { kind, member, step, started_at })
+}
+
+/// A pod that was restarted for its new template, or is to be, keeps the roll waiting: that it is away is no other trouble.
+fn of_roll(facts: &Facts, wait: &Wait, previous: &RaftClusterStatus) -> Option<About> {
+    let rolled = previous.operation.as_ref().filter(|before| before.kind == OperationType::Update);
+    let pod = if let Wait::MembersUnwell { pods } = wait {
+        pods.first().cloned()
+    } else if let Wait::QuorumSilent { silent, .. } = wait
+        && facts.replicas == 1
+    {
+        // The only one there is.
+        rolled.and(silent.first().cloned())
+    } else {
+        None
+    }?;
+    let rolls = facts.restart_outdated && facts.may_roll && facts.pods.values().any(|pod| pod.outdated);
+    (rolls || rolled.is_some()).then_some((OperationType::Update, Some(pod)))
+}
+
+fn progress(facts: &Facts) -> String {
+    let new = facts.pods.values().filter(|pod| !pod.outdated).count();
+    format!("{new} of {} pods run the new template", facts.pods.len())
 }
 
 type About = (OperationType, Option<String>);

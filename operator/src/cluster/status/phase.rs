@@ -17,6 +17,10 @@ pub(super) fn phase(facts: &Facts, decision: &Decision, counts: &Counts<'_>) -> 
         }
         (Founding::Latched(_), Decision::Wait(Wait::QuorumSilent { .. })) => Phase::QuorumLost,
         (Founding::Latched(_), Decision::Act(Step::Form { .. })) => Phase::Founding,
+        // Pods are made again, and until then there is nobody at all.
+        (Founding::Latched(_), Decision::Act(Step::SetPods { .. })) if counts.configuration.is_none() => {
+            Phase::QuorumLost
+        }
         (Founding::Latched(_), Decision::Act(_)) => Phase::Reconciling,
         (Founding::Latched(_), Decision::Settled) => Phase::Healthy,
         (Founding::Latched(_), Decision::Wait(wait)) => match wait {

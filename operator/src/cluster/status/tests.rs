@@ -228,3 +228,40 @@ fn a_paused_cluster_is_ready_only_if_nothing_is_left_to_do_and_calls_nobody_sile
     let available = status.conditions.iter().find(|condition| condition.type_ == "Available").unwrap();
     assert_eq!(available.message, "3 of 3 voters are in step");
 }
+
+#[test]
+fn without_any_pod_the_quorum_is_lost_though_pods_are_asked_for_again() {
+    let mut facts = healthy(3);
+    facts.pods.clear();
+    facts.pods_wanted = 0;
+    let status = of(&facts, &RaftClusterStatus::default(), 1);
+    assert_eq!(status.phase, Some(Phase::QuorumLost));
+    assert!(holds(&status, "QuorumLost") && !holds(&status, "Available"));
+}
+
+#[test]
+fn a_roll_is_one_operation_from_its_first_pod_to_its_last() {
+    let outdated = |pods: &[u8]| {
+        let mut facts = healthy(3);
+        for pod in pods {
+            facts.pods.get_mut(&Ordinal(*pod)).unwrap().outdated = true;
+        }
+        facts
+    };
+    let begun = of(&outdated(&[0, 1, 2]), &RaftClusterStatus::default(), 1);
+    let mut away = outdated(&[0, 1]);
+    silence(&mut away, 2);
+    let coming = of(&away, &begun, 5);
+    let operation = coming.operation.clone().unwrap();
+    assert_eq!(operation.kind, crate::crd::OperationType::Update);
+    assert_eq!(operation.started_at, begun.operation.unwrap().started_at, "it is the same one");
+    assert!(
+        operation.step.starts_with("1 of 3 pods run the new template; orders-2 is not in step"),
+        "{operation:?}"
+    );
+    let mut dead = healthy(3);
+    silence(&mut dead, 2);
+    assert_eq!(of(&dead, &RaftClusterStatus::default(), 1).operation, None, "that a member dies is no roll");
+    assert!(of(&dead, &coming, 9).operation.is_some(), "its last pod is still coming up");
+    assert_eq!(of(&healthy(3), &coming, 10).operation, None);
+}

@@ -23,7 +23,7 @@ pub(super) fn write(
     let all_well = latched && counts.well > 0 && counts.well == counts.voters;
     let available = latched && counts.leader.is_some() && counts.well >= counts.quorum && counts.quorum > 0;
     let lost = matches!(decision, Decision::Wait(Wait::QuorumSilent { .. }))
-        || (status.phase == Some(Phase::QuorumLost));
+        || status.phase == Some(Phase::QuorumLost);
     let stalled = matches!(decision, Decision::Wait(wait) if wait.needs_a_person());
     let settled = matches!(decision, Decision::Settled);
     let verdict = |holds: bool, message: &str| Verdict { holds, reason, message: message.to_owned() };

@@ -164,11 +164,18 @@ async fn unreadable(kubectl: &Kubectl, well: &Subject) -> Result<()> {
     replace(&serde_json::from_str(&present)?).await?;
     stored?;
     odd.was_told("Unreadable").await?;
+    // One that no reader of JSON follows to its end is the same, also for an operator that begins.
+    let nested = (0..200).fold(json!(1), |inner, _| json!({"a": inner}));
+    kubectl.apply(&manifest("deep", &json!({"template": {"x": nested}})).to_string()).await?;
+    let operators = Kubectl::new("outrigger-system");
+    operators.run(&["delete", "pods", "-l", "app.kubernetes.io/instance=outrigger", "--wait=true"]).await?;
+    let deep = Subject { kubectl: kubectl.clone(), name: "deep".to_owned() };
+    deep.was_told("Unreadable").await?;
     let generation = well.status().await?.get("observedGeneration").cloned();
     well.patch(&json!({"sidecar": {"logLevel": "debug"}})).await?;
     let status = well.ready().await?;
     ensure!(status.get("observedGeneration") != generation.as_ref(), "{status}");
-    kubectl.run(&["delete", "raftcluster", "odd"]).await?;
+    kubectl.run(&["delete", "raftcluster", "odd", "deep"]).await?;
     seen("one that cannot be read is told of in an Event, and the others are looked after");
     Ok(())
 }
@@ -215,6 +222,10 @@ async fn edited_by_hand(kubectl: &Kubectl, well: &Subject) -> Result<()> {
     kubectl
         .patch("pdb/well-voters", &json!({"spec": {"selector": {"matchLabels": {"app": "nobody"}}}}))
         .await?;
+    let orphan = json!({"metadata": {"ownerReferences": null}});
+    for what in ["service/well-client", "pdb/well-voters", "secret/well-peer-tls", "configmap/well-client"] {
+        kubectl.patch(what, &orphan).await?;
+    }
     wait::until_ok("selectors as they were", CHANGE, async || {
         for what in ["service/well-client", "pdb/well-voters"] {
             let said = kubectl.get(&[what]).await?.pointer("/spec/selector").cloned().unwrap_or_default();
@@ -223,6 +234,8 @@ async fn edited_by_hand(kubectl: &Kubectl, well: &Subject) -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
+    let status = well.ready().await?;
+    ensure!(condition(&status, "NameConflict").is_none(), "its own objects stand in its way: {status}");
     // A claim that is larger than the spec: the definition's rule must not refuse every status from then on.
     let claim = "pvc/outrigger-data-well-2";
     kubectl.patch(claim, &json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}})).await?;
@@ -253,6 +266,8 @@ async fn wrong_while_it_runs(kubectl: &Kubectl, well: &Subject) -> Result<()> {
     well.patch(&volumes("outrigger-mine")).await?;
     let said = well.told("Stalled").await?;
     ensure!(said.contains("spec.template.spec.volumes[0].name"), "{said}");
+    let status = well.status().await?;
+    ensure!(status.get("phase").and_then(Value::as_str) == Some("Stalled"), "{status}");
     let leader = well.leader().await?;
     kubectl.run(&["delete", "pod", &leader, "--wait=false"]).await?;
     well.until("another leader, though the spec is wrong", |status| {
