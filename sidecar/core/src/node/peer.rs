@@ -181,8 +181,9 @@ impl Node {
             && header.index == Index(metadata.index)
             && header.term == Term(metadata.term)
             && header.conf_state == convert::conf_state_from_raft(conf_state)
-            // The file is on this disk: without it the state could not be installed.
-            && self.applying.received == Some((header.index, header.term))
+            // The file is on this disk, and says the same: what it says is read at the next start, and a member must not have
+            // another membership then, nor other windows.
+            && self.applying.received.as_ref() == Some(&header)
     }
 
     fn core_message(&mut self, from: MemberId, op: PeerOp) {

@@ -316,7 +316,8 @@ impl Node {
         let verdict = learner.as_ref().map_or(Ok(()), |route| self.membership.check_learner(route));
         if verdict.is_ok() {
             let before: ConfState = (*self.conf_state).clone();
-            let after = convert::conf_state_from_raft(&self.raw.apply_conf_change(change)?);
+            let unfit = |source| Fatal::UnfitChange { index, source };
+            let after = convert::conf_state_from_raft(&self.raw.apply_conf_change(change).map_err(unfit)?);
             Arc::make_mut(&mut self.membership).reconfigured(index, &before, &after, learner);
             self.conf_state = Arc::new(after);
             self.overlay_version += 1;
