@@ -100,6 +100,14 @@ impl Node {
             // As if it were lost: it comes again when there is room.
             return;
         }
+        #[cfg(feature = "mutants")]
+        if matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+            && outrigger_mutants::is_alive(outrigger_mutants::Mutant::VoteUnchecked)
+        {
+            // raft-rs compares the candidate's log with the own one, and finds it to be no worse.
+            message.index = message.index.max(last);
+            message.log_term = message.log_term.max(self.raw.raft.raft_log.last_term());
+        }
         // The error is that the sender has no progress here any more, or that a proposal was dropped (there are none
         // among peers' messages): nothing to be done about either.
         let _stepped = self.raw.step(message);

@@ -365,6 +365,12 @@ impl Node {
         let trailing_bytes = if self.limits.shortage.disk { 0 } else { self.config.trailing_bytes };
         let trailing = self.raw.store().trailing(snapshot, trailing_bytes);
         let below = trailing.min(pin).min(snapshot);
+        #[cfg(feature = "mutants")]
+        let below = if outrigger_mutants::is_alive(outrigger_mutants::Mutant::ReleasedTooFar) {
+            self.applying.applied
+        } else {
+            below
+        };
         self.raw.mut_store().truncate_to(below);
         self.out.release_log_below = Some(self.raw.store().first());
     }
