@@ -12,8 +12,10 @@ fi
 tools=$PWD/.cache/cargo-fuzz
 [ -x "$tools/bin/cargo-fuzz" ] || $cargo install --locked --quiet --root "$tools" cargo-fuzz
 export PATH="$tools/bin:$PATH"
-targets=(wal-recovery peer-message snapshot snapshot-header command client-requests manifest)
+targets=(wal-recovery peer-message snapshot snapshot-header snapshot-content command client-requests manifest)
 if [ -n "${TARGET:-}" ]; then targets=("$TARGET"); fi
+# What is good already is what libFuzzer begins with, beside what it found before.
+$cargo run --locked --quiet -p outrigger-fuzz -- --write-seeds .cache/fuzz
 for target in "${targets[@]}"; do
   corpus=.cache/fuzz/$target
   mkdir -p "$corpus"

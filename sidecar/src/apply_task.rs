@@ -251,7 +251,8 @@ impl<S: StateMachine<View = View>> Worker<S> {
         self.wiring.published.publish(state);
     }
 
-    /// Writes the state as it stands from its immutable view, on a thread of its own: applying goes on.
+    /// Writes the state as it stands from its immutable view, on a thread of its own: applying goes on. A full disk is asked
+    /// again later; one that fails ends the process.
     fn take_snapshot(&mut self) {
         if self.taking.swap(true, Ordering::AcqRel) {
             if !self.outside.is_empty() {
@@ -274,6 +275,10 @@ impl<S: StateMachine<View = View>> Worker<S> {
                         drop(reply.send(header.clone()));
                     }
                     drop(wiring.answers.send(Event::SnapshotTaken { header, size_bytes }));
+                }
+                // As with the log: after a failed sync the pages are marked clean, and nobody knows what is on the disk.
+                Err(error) if error.is_of_the_disk() && !error.is_no_space() => {
+                    crate::fatal::exit("a snapshot cannot be written", &error)
                 }
                 Err(error) => {
                     wiring.space.snapshot_failed();
@@ -317,10 +322,14 @@ mod tests {
     use outrigger_core::membership::{Membership, Route};
     use outrigger_core::mvcc::{Command, Compact, DeleteRange, KeyRange, KeySpace, KvOp, Put};
     use outrigger_core::types::{ClusterId, MemberId, ProposalId, Term};
+    use outrigger_storage::snapshot_store::SnapshotStore;
 
     use super::*;
+    use crate::faulty_fs::{EIO, ENOSPC, FaultyFs};
 
     const CLUSTER: ClusterId = ClusterId(0xc1);
+    /// Set in the child only: the error with which a snapshot's sync fails there.
+    const SYNC_FAILS: &str = "OUTRIGGER_TEST_SNAPSHOT_SYNC_FAILS";
 
     fn command(sequence: u64, op: KvOp) -> ApplyItem {
         let id = ProposalId { member: MemberId(1), boot: 1, nonce: 1, sequence };
@@ -367,6 +376,41 @@ mod tests {
         let Some(Event::Applied(applied)) = answered.blocking_recv() else { panic!("nothing was applied") };
         assert_eq!((applied.epoch, applied.index), (InstallEpoch(2), Index(9)));
         thread.stop();
+    }
+
+    /// Takes a snapshot on a disk whose syncs fail so, and returns once that is put off.
+    fn put_off_a_snapshot(sync_fails: i32) {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Arc::new(Space::new(1 << 20));
+        let (wiring, _answered) = wiring_in(dir.path(), &space);
+        let disk = FaultyFs::default();
+        disk.0.snapshot_sync.store(sync_fails, Ordering::Relaxed);
+        let files = SnapshotStore::new(Arc::new(disk), dir.path(), CLUSTER);
+        let wiring = ApplyWiring { snapshots: Snapshots::new(files), ..wiring };
+        let applier = Applier::empty(CLUSTER, KeySpace::default());
+        let (thread, mut handle) = ApplyThread::start(applier, wiring).unwrap();
+        handle.submit(ApplyTask::TakeSnapshot);
+        let patience = Instant::now() + Duration::from_secs(30);
+        while !space.take_snapshot_failed() {
+            assert!(Instant::now() < patience, "nothing came of it");
+            std::thread::yield_now();
+        }
+        thread.stop();
+    }
+
+    #[test]
+    fn a_snapshot_whose_sync_fails_ends_the_process_and_a_full_disk_puts_it_off() {
+        if let Ok(error) = std::env::var(SYNC_FAILS) {
+            return put_off_a_snapshot(error.parse().unwrap());
+        }
+        let own = "a_snapshot_whose_sync_fails_ends_the_process_and_a_full_disk_puts_it_off";
+        let ends_with = |error: i32| {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", &format!("apply_task::tests::{own}")]);
+            child.env(SYNC_FAILS, error.to_string()).output().unwrap().status.code()
+        };
+        assert_eq!(ends_with(EIO), Some(crate::fatal::EXIT_STATUS));
+        assert_eq!(ends_with(ENOSPC), Some(0));
     }
 
     #[test]

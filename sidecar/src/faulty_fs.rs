@@ -1,9 +1,9 @@
-//! A disk for tests that is full, or cannot be read, when it is told to: the real one otherwise.
+//! A disk for tests that is full, or cannot be read or synced, when it is told to: the real one otherwise.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use outrigger_storage::fs::{DirEntry, File, FileSystem, Lock, OpenMode, RealFs};
 
@@ -14,6 +14,8 @@ pub(crate) struct Faults {
     pub(crate) full: AtomicBool,
     /// Files whose name holds "wal" cannot be read: `EIO`.
     pub(crate) unreadable: AtomicBool,
+    /// Snapshots' files cannot be synced: the system's number for the error; 0 for none.
+    pub(crate) snapshot_sync: AtomicI32,
 }
 
 /// See the module.
@@ -24,16 +26,30 @@ pub(crate) struct FaultyFs(pub(crate) Arc<Faults>);
 struct FaultyFile {
     file: Arc<dyn File>,
     is_log: bool,
+    is_snapshot: bool,
     faults: Arc<Faults>,
 }
 
 /// Linux's number for an error of the device.
-const EIO: i32 = 5;
+pub(crate) const EIO: i32 = 5;
+/// And for no space on it.
+pub(crate) const ENOSPC: i32 = 28;
 
 impl FaultyFs {
     fn wrap(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
-        let is_log = path.to_str().unwrap().contains("/wal/");
-        Arc::new(FaultyFile { file, is_log, faults: Arc::clone(&self.0) })
+        let is_in = |folder| path.to_str().unwrap().contains(folder);
+        let (is_log, is_snapshot) = (is_in("/wal/"), is_in("/snap/"));
+        Arc::new(FaultyFile { file, is_log, is_snapshot, faults: Arc::clone(&self.0) })
+    }
+}
+
+impl FaultyFile {
+    fn may_sync(&self) -> io::Result<()> {
+        match self.faults.snapshot_sync.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            error if self.is_snapshot => Err(io::Error::from_raw_os_error(error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -50,10 +66,12 @@ impl File for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.may_sync()?;
         self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        self.may_sync()?;
         self.file.sync_all()
     }
 

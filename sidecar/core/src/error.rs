@@ -161,6 +161,15 @@ pub enum Fatal {
         /// What did not fit.
         reason: &'static str,
     },
+    /// A committed change of the configuration does not fit the one that stands: no leader that is sound proposes it.
+    #[error("committed entry {index} changes the configuration into none that can be")]
+    UnfitChange {
+        /// Where.
+        index: Index,
+        /// raft-rs's verdict.
+        #[source]
+        source: raft::Error,
+    },
     /// A configuration that raft gives and the one that replay gives differ.
     #[error("the configuration at {index} differs between raft and replay")]
     ConfigurationDiverged {
@@ -187,4 +196,17 @@ pub enum Fatal {
     /// An answer to what was never asked.
     #[error("admin request {0} was answered twice")]
     AnsweredTwice(AdminId),
+}
+
+impl Fatal {
+    /// Whether it comes of what a leader has put into the log and a majority has committed. Of all that can end a node's
+    /// consensus only this is in a peer's power, a leader's: raft believes who leads. Whatever else a peer says must be
+    /// refused before it does harm.
+    #[must_use]
+    pub const fn is_of_committed_data(&self) -> bool {
+        match self {
+            Self::UndecodableEntry { .. } | Self::UnfitChange { .. } | Self::Diverged { .. } => true,
+            Self::Raft(_) | Self::ConfigurationDiverged { .. } | Self::AnsweredTwice(_) => false,
+        }
+    }
 }

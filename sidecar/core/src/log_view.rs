@@ -100,6 +100,12 @@ impl LogView {
 
     /// Appends what a Ready gave; entries at or above the first one's index are overwritten.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
+        #[cfg(feature = "mutants")]
+        let entries = if outrigger_mutants::is_alive(outrigger_mutants::Mutant::OverwrittenKept) {
+            entries.get(entries.partition_point(|entry| entry.index <= self.last)..).unwrap_or_default()
+        } else {
+            entries
+        };
         let Some(first) = entries.first() else { return };
         while self.last >= first.index {
             match self.window.pop_back() {

@@ -100,7 +100,8 @@ impl Replay {
                     let learner = committed::learner_of(command);
                     if learner.as_ref().is_none_or(|route| self.membership.check_learner(route).is_ok()) {
                         let before = self.configuration.conf_state();
-                        self.configuration.apply(&change)?;
+                        let unfit = |source| Fatal::UnfitChange { index, source };
+                        self.configuration.apply(&change).map_err(unfit)?;
                         let after = self.configuration.conf_state();
                         self.membership.reconfigured(index, &before, &after, learner);
                     }

@@ -25,6 +25,37 @@ pub enum SnapshotError {
     Restore(#[from] RestoreError),
 }
 
+impl SnapshotError {
+    /// Whether a call to the disk failed, for whatever reason.
+    #[must_use]
+    pub const fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Io(_)) => true,
+            Self::Store(
+                StoreError::NotFound { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::OtherCluster { .. }
+                | StoreError::OtherSnapshot { .. }
+                | StoreError::PartSize { .. }
+                | StoreError::OutOfOrder { .. }
+                | StoreError::BadPiece { .. }
+                | StoreError::Incomplete { .. },
+            )
+            | Self::Header(_)
+            | Self::Restore(_) => false,
+        }
+    }
+
+    /// Whether the disk was full: nothing is damaged, the snapshot is just not there.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_no_space(),
+            Self::Header(_) | Self::Restore(_) => false,
+        }
+    }
+}
+
 /// The snapshots of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Snapshots(SnapshotStore);

@@ -285,7 +285,9 @@ impl<'a> BlockReader<'a> {
         let skip = match held {
             Some(skip) => skip as usize,
             None => {
-                self.window.resize(len.max(self.ahead as usize), 0);
+                // No more than there is: of a short file a whole window would be zeros, made for nothing.
+                let left = self.file.len()?.saturating_sub(offset);
+                self.window.resize(len.max(self.ahead as usize).min(left as usize), 0);
                 let read = self.file.read_at(&mut self.window, offset)?;
                 self.window.truncate(read);
                 self.start = offset;

@@ -1,56 +1,50 @@
-//! Bytes that nobody should have written or sent, into the code that reads them: no panic, and no memory without bound.
+//! Bytes that nobody should have written or sent, into the code that reads them: no panic, no end of a member that no peer
+//! may bring about, and no memory without bound.
 //!
 //! A target takes any bytes. `libfuzzer` runs them under cargo-fuzz; [`drive`] runs them on a stable toolchain, with inputs that
 //! are drawn. May import: everything that reads. Deliberately absent: what an input means; a target only must not fall over.
 
 mod clients;
-mod disk;
+mod content;
+mod draw;
+mod log;
 mod manifests;
 mod peers;
+mod receipt;
 
 use anyhow::{Result, bail, ensure};
 use outrigger_sim::random::Random;
 
 pub use clients::{client_requests, command};
-pub use disk::{snapshot, snapshot_header, wal_recovery};
+pub use content::{snapshot_content, snapshot_header};
+pub use draw::edited;
+pub use log::wal_recovery;
 pub use manifests::manifest;
 pub use peers::peer_message;
+pub use receipt::snapshot;
 
-/// A target: takes any bytes.
-pub type Target = fn(&[u8]);
-
-/// All of them, by name.
-pub const TARGETS: [(&str, Target); 7] = [
-    ("wal-recovery", wal_recovery),
-    ("peer-message", peer_message),
-    ("snapshot", snapshot),
-    ("snapshot-header", snapshot_header),
-    ("command", command),
-    ("client-requests", client_requests),
-    ("manifest", manifest),
-];
-
-/// Changes bytes as a script says: four bytes a step, which replaces, inserts, deletes or cuts.
-#[must_use]
-pub fn edited(original: &[u8], script: &[u8]) -> Vec<u8> {
-    let mut bytes = original.to_vec();
-    for step in script.chunks_exact(4) {
-        let [what, high, low, value] = step else { continue };
-        let at = usize::from(u16::from_be_bytes([*high, *low])) % bytes.len().max(1);
-        match what % 4 {
-            0 => {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte = *value;
-                }
-            }
-            1 => bytes.insert(at, *value),
-            2 if !bytes.is_empty() => drop(bytes.remove(at)),
-            3 if *value < 32 => bytes.truncate(at),
-            _ => {}
-        }
-    }
-    bytes
+/// What takes any bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Takes an input.
+    pub run: fn(&[u8]),
+    /// Good inputs, to begin with. None where an input is a script that says what becomes of something good.
+    pub seeds: fn() -> Vec<Vec<u8>>,
 }
+
+/// All of them.
+pub const TARGETS: [Target; 8] = [
+    Target { name: "wal-recovery", run: wal_recovery, seeds: Vec::new },
+    Target { name: "peer-message", run: peer_message, seeds: Vec::new },
+    Target { name: "snapshot", run: snapshot, seeds: Vec::new },
+    Target { name: "snapshot-header", run: snapshot_header, seeds: content::header_seeds },
+    Target { name: "snapshot-content", run: snapshot_content, seeds: content::content_seeds },
+    Target { name: "command", run: command, seeds: clients::command_seeds },
+    Target { name: "client-requests", run: client_requests, seeds: Vec::new },
+    Target { name: "manifest", run: manifest, seeds: Vec::new },
+];
 
 /// The most memory that a process may ever have taken in which targets were driven.
 const PEAK_BYTES: u64 = 1 << 30;
@@ -64,21 +58,20 @@ pub struct Driven {
     pub peak_bytes: u64,
 }
 
-/// Gives a target inputs from a seed, as long as `goes_on` says so of the number given: random bytes, mostly few.
+/// Gives a target inputs from a seed, as long as `goes_on` says so of the number given: where there are good ones, mostly those
+/// with a few things wrong, else random bytes.
 ///
 /// # Errors
 /// The input that it panicked on, or too much memory taken.
-pub fn drive(name: &str, target: Target, seed: u64, mut goes_on: impl FnMut(u64) -> bool) -> Result<Driven> {
+pub fn drive(target: Target, seed: u64, mut goes_on: impl FnMut(u64) -> bool) -> Result<Driven> {
+    let Target { name, run, seeds } = target;
+    let seeds = seeds();
     let mut random = Random::new(seed, 0xf022);
     let mut inputs = 0;
     while goes_on(inputs) {
-        let len = match random.below(8) {
-            0 => random.below(2_000),
-            1..=3 => random.below(200),
-            _ => random.below(24),
-        };
-        let input: Vec<u8> = (0..len).map(|_| random.bits() as u8).collect();
-        if std::panic::catch_unwind(|| target(&input)).is_err() {
+        let is_noise = seeds.is_empty() || random.below(8) == 0;
+        let input = if is_noise { draw::noise(&mut random) } else { draw::mutated(&seeds, &mut random) };
+        if std::panic::catch_unwind(|| run(&input)).is_err() {
             let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
             bail!("{name} panicked; again with: cargo run -p outrigger-fuzz -- --only {name} --input {hex}");
         }
@@ -94,4 +87,18 @@ fn peak_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A seed that is refused at once would be no better than noise.
+    #[test]
+    fn what_inputs_are_drawn_from_is_good() {
+        content::header_seeds().iter().for_each(|seed| assert!(content::is_header(seed)));
+        content::content_seeds().iter().for_each(|seed| assert!(content::is_content(seed)));
+        // The first; the others are two of its commands each, which may want what stood before them.
+        assert!(clients::command_seeds().first().is_some_and(|seed| clients::are_commands(seed)));
+    }
 }

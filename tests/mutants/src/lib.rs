@@ -79,6 +79,16 @@ mutants! {
     WindowsNotInSnapshot = "windows-not-in-snapshot",
     /// an empty disk takes the id that its pod had before
     OldIdOnEmptyDisk = "old-id-on-empty-disk",
+    /// a change of the configuration is put into the log while another one is in flight
+    ChangeNotAwaited = "change-not-awaited",
+    /// entries that a leader overwrites stay in memory
+    OverwrittenKept = "overwritten-kept",
+    /// a vote is given to whoever asks for it, whatever its log has
+    VoteUnchecked = "vote-unchecked",
+    /// the log is let go of up to what is applied, not to what a snapshot holds
+    ReleasedTooFar = "released-too-far",
+    /// recovery forgets the last entry if it is not known to be committed
+    LastEntryForgotten = "last-entry-forgotten",
 }
 
 static ALIVE: AtomicU8 = AtomicU8::new(u8::MAX);

@@ -35,6 +35,7 @@ use crate::random::Random;
 use crate::schedule::Schedule;
 
 use event::{At, Happening, Scheduled};
+pub use forge::Forged;
 
 /// Simulated microseconds since the start.
 pub type Time = u64;

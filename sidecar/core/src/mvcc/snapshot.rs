@@ -240,6 +240,10 @@ impl Restoring {
         if self.view.revision < 1 || self.view.compacted > self.view.revision {
             return Err("the header's revisions contradict each other");
         }
+        // It is counted on from, as the rows' are.
+        if self.view.revision == i64::MAX {
+            return Err("the header's revision is the last that there is");
+        }
         Ok(())
     }
 

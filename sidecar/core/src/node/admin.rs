@@ -275,6 +275,11 @@ impl Node {
             raft::eraftpb::Entry { data: encode_change(change), context, ..raft::eraftpb::Entry::default() };
         entry.set_entry_type(raft::eraftpb::EntryType::EntryConfChangeV2);
         message.entries = vec![entry];
+        // raft-rs is a second guard behind `change_pending`: it makes a change an empty entry while one is in flight.
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::ChangeNotAwaited) {
+            self.raw.raft.pending_conf_index = 0;
+        }
         self.raw.raft.step(message)
     }
 

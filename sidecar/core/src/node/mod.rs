@@ -191,7 +191,7 @@ impl Node {
             Event::Applied(applied) => self.applied(applied),
             Event::Fetched { fetch, entries } => self.fetched(fetch, entries),
             Event::SnapshotTaken { header, size_bytes } => self.snapshot_taken(header, size_bytes),
-            Event::SnapshotReceived { header } => self.applying.received = Some((header.index, header.term)),
+            Event::SnapshotReceived { header } => self.applying.received = Some(header),
             Event::SnapshotSent { to, delivery } => self.snapshot_sent(to, delivery),
             Event::Unreachable { peer } => self.raw.report_unreachable(peer.0),
             Event::LeaderGone { term } => self.leader_gone(term),

@@ -1,11 +1,12 @@
 //! What a node keeps, by concern: what is durable, who leads, where the applier stands.
 //!
-//! May import: `types`, `log`, `effects`. Deliberately absent: behaviour.
+//! May import: `types`, `log`, `effects`, `snapshot`. Deliberately absent: behaviour.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::effects::Outgoing;
 use crate::log::HardState;
+use crate::snapshot::SnapshotHeader;
 use crate::types::{BatchNumber, Index, InstallEpoch, MemberId, Term};
 
 /// A Ready that waits for its batch.
@@ -81,6 +82,7 @@ pub(super) struct Applying {
     pub(super) applied: Index,
     pub(super) snapshot_running: bool,
     pub(super) snapshot_size: u64,
-    pub(super) received: Option<(Index, Term)>,
+    /// What the newest snapshot file that came says of itself.
+    pub(super) received: Option<SnapshotHeader>,
     pub(super) streams: BTreeMap<MemberId, Index>,
 }

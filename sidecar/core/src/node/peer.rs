@@ -100,6 +100,14 @@ impl Node {
             // As if it were lost: it comes again when there is room.
             return;
         }
+        #[cfg(feature = "mutants")]
+        if matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+            && outrigger_mutants::is_alive(outrigger_mutants::Mutant::VoteUnchecked)
+        {
+            // raft-rs compares the candidate's log with the own one, and finds it to be no worse.
+            message.index = message.index.max(last);
+            message.log_term = message.log_term.max(self.raw.raft.raft_log.last_term());
+        }
         // The error is that the sender has no progress here any more, or that a proposal was dropped (there are none
         // among peers' messages): nothing to be done about either.
         let _stepped = self.raw.step(message);
@@ -181,8 +189,9 @@ impl Node {
             && header.index == Index(metadata.index)
             && header.term == Term(metadata.term)
             && header.conf_state == convert::conf_state_from_raft(conf_state)
-            // The file is on this disk: without it the state could not be installed.
-            && self.applying.received == Some((header.index, header.term))
+            // The file is on this disk, and says the same: what it says is read at the next start, and a member must not have
+            // another membership then, nor other windows.
+            && self.applying.received.as_ref() == Some(&header)
     }
 
     fn core_message(&mut self, from: MemberId, op: PeerOp) {

@@ -316,7 +316,8 @@ impl Node {
         let verdict = learner.as_ref().map_or(Ok(()), |route| self.membership.check_learner(route));
         if verdict.is_ok() {
             let before: ConfState = (*self.conf_state).clone();
-            let after = convert::conf_state_from_raft(&self.raw.apply_conf_change(change)?);
+            let unfit = |source| Fatal::UnfitChange { index, source };
+            let after = convert::conf_state_from_raft(&self.raw.apply_conf_change(change).map_err(unfit)?);
             Arc::make_mut(&mut self.membership).reconfigured(index, &before, &after, learner);
             self.conf_state = Arc::new(after);
             self.overlay_version += 1;
@@ -364,6 +365,12 @@ impl Node {
         let trailing_bytes = if self.limits.shortage.disk { 0 } else { self.config.trailing_bytes };
         let trailing = self.raw.store().trailing(snapshot, trailing_bytes);
         let below = trailing.min(pin).min(snapshot);
+        #[cfg(feature = "mutants")]
+        let below = if outrigger_mutants::is_alive(outrigger_mutants::Mutant::ReleasedTooFar) {
+            self.applying.applied
+        } else {
+            below
+        };
         self.raw.mut_store().truncate_to(below);
         self.out.release_log_below = Some(self.raw.store().first());
     }

@@ -15,6 +15,10 @@ use crate::wire::{self, FormWire, MembershipCommand, MembershipOp, RouteWire};
 
 impl Node {
     pub(super) fn change_pending(&self) -> bool {
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::ChangeNotAwaited) {
+            return false;
+        }
         self.change_index > self.applying.handed || self.raw.raft.has_pending_conf()
     }
 

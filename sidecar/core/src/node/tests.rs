@@ -2,6 +2,7 @@
 //! persistence, delivery and time. The large simulator lives elsewhere; these are the rules one by one.
 
 mod divergence;
+mod hostile;
 mod limits;
 mod safety;
 

@@ -267,6 +267,14 @@ impl DataDir {
     /// # Errors
     /// When the disk fails.
     pub fn set_address(&mut self, name: &str, address: &str, at_least: u64) -> Result<u64, IdentityError> {
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::OldIdOnEmptyDisk)
+            && self.identity.name.is_empty()
+        {
+            self.update(|identity| {
+                identity.member = MemberId(1 + u64::from(crc32c::crc32c(name.as_bytes())))
+            })?;
+        }
         let is_moved = self.identity.address != address;
         if is_moved || self.identity.name != name || self.identity.address_version < at_least {
             self.update(|identity| {

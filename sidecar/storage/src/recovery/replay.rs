@@ -159,13 +159,18 @@ impl Replay {
         }
         let mut hard_state = *hard_state;
         hard_state.commit = hard_state.commit.clamp(snapshot, tail.last.max(snapshot));
+        #[cfg(feature = "mutants")]
+        let forgets = outrigger_mutants::is_alive(outrigger_mutants::Mutant::LastEntryForgotten)
+            && tail.last > hard_state.commit;
+        #[cfg(not(feature = "mutants"))]
+        let forgets = false;
         Ok(Recovered {
             hard_state,
             snapshot: tail.mark,
             conf_state: conf_state.clone(),
             seeds: seeds.clone(),
             first_index,
-            last_index: tail.last,
+            last_index: if forgets { tail.last.previous() } else { tail.last },
             term_runs: self.runs.0.clone(),
         })
     }

@@ -310,9 +310,10 @@ impl SnapshotStore {
     fn make_dir(&self) -> Result<(), SnapshotError> {
         if !self.fs.exists(&self.dir).naming("look for", &self.dir)? {
             self.fs.create_dir(&self.dir).naming("create the directory", &self.dir)?;
-            crate::fs::sync_parent(&*self.fs, &self.dir)?;
         }
-        Ok(())
+        // Also of one that is there: a process that was killed right here never synced its name, and a power cut would take
+        // it with all that is in it by then.
+        Ok(crate::fs::sync_parent(&*self.fs, &self.dir)?)
     }
 
     fn path(&self, id: SnapshotId) -> PathBuf {

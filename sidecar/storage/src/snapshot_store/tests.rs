@@ -120,6 +120,20 @@ fn a_crash_at_any_step_leaves_no_snapshot_or_a_whole_one() {
     assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), [0, 1]);
 }
 
+/// The first process left whatever it came to; the power cut comes much later.
+#[test]
+fn what_is_written_after_a_kill_at_any_step_survives_a_power_cut() {
+    for stop in 0..8 {
+        let fs = SimFs::new();
+        fs.set_faults(Faults { stop_at: Some(stop), ..Faults::default() });
+        drop(store(&fs).begin(ID, b"h"));
+        fs.set_faults(Faults::default());
+        let info = write(&store(&fs), ID);
+        let after = fs.crash(|| false);
+        assert_eq!(store(&after).verify(&MARK).unwrap(), info, "killed at step {stop}");
+    }
+}
+
 #[test]
 fn a_snapshot_of_another_cluster_or_another_name_is_refused() {
     let fs = SimFs::new();

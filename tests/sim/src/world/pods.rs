@@ -142,12 +142,6 @@ impl World {
         let at = At { pod, incarnation: self.known.incarnations };
         let mut random = Random::new(self.schedule.seed, 0xb007 ^ u64::from(at.incarnation) << 16);
         let (nonce, fresh) = (random.id(), MemberId(random.id()));
-        #[cfg(feature = "mutants")]
-        let fresh = if outrigger_mutants::is_alive(outrigger_mutants::Mutant::OldIdOnEmptyDisk) {
-            MemberId(0xa000 + u64::from(pod))
-        } else {
-            fresh
-        };
         let Some(there) = self.pod(pod) else { return };
         let (disk, number) = (there.volume.disk.clone(), there.volume.number);
         self.tell(Some(at), || format!("starts on disk {number}"), number);

@@ -75,7 +75,9 @@ impl World {
                     return Ending::Diverged(fatal.to_string());
                 }
                 Err(fatal) => {
-                    self.broken("consensus goes on", format!("orders-{}: {fatal}", at.pod));
+                    let is_data = fatal.is_of_committed_data();
+                    let rule = if is_data { super::forge::SOUND_ENTRIES } else { "consensus goes on" };
+                    self.broken(rule, format!("orders-{}: {fatal}", at.pod));
                     return Ending::Stopped;
                 }
             };

@@ -119,6 +119,18 @@ fn flipped_bit_never_panics_and_never_restores_the_same_state() {
     }
 }
 
+/// The next write would have none.
+#[test]
+fn a_header_at_the_last_revision_is_refused() {
+    let mut at_the_end = chunks(&KeySpace::default().now());
+    let mut header = at_the_end[0].to_vec();
+    for (revision, is_good) in [(i64::MAX - 1, true), (i64::MAX, false)] {
+        header[2..10].copy_from_slice(&revision.to_le_bytes());
+        at_the_end[0] = header.clone().into();
+        assert_eq!(restore(&at_the_end).is_ok(), is_good, "{revision}");
+    }
+}
+
 #[test]
 fn source_that_fails_is_reported_with_its_chunk() {
     let mut source =

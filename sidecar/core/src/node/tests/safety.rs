@@ -240,7 +240,7 @@ fn a_repeated_forward_is_neither_proposed_nor_refused() {
 }
 
 /// Member 3 is so far behind that only a snapshot helps, and the leader has applied more than its newest one holds.
-fn behind_the_log() -> Cluster {
+pub(super) fn behind_the_log() -> Cluster {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     cluster.isolate(3);
     let big = "x".repeat(200_000);
