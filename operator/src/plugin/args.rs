@@ -49,6 +49,7 @@ pub(super) enum Verb {
     /// Move the leadership to a member: runs `outrigger member transfer` in its pod.
     Transfer {
         /// The RaftCluster.
+        #[arg(value_parser = name)]
         name: String,
         /// The pod that shall lead.
         #[arg(long, value_name = "POD")]
@@ -60,6 +61,7 @@ pub(super) enum Verb {
 #[derive(ClapArgs, Debug)]
 pub(super) struct Status {
     /// The RaftCluster.
+    #[arg(value_parser = name)]
     pub(super) name: String,
     /// In which form.
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
@@ -70,6 +72,17 @@ pub(super) struct Status {
     /// Run nothing in a pod: no MATCH, LAG in steps, no CONTACT. For who has no right to pods/exec.
     #[arg(long)]
     pub(super) no_exec: bool,
+}
+
+/// A name alone, or with its kind before it, as kubectl itself prints it.
+fn name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        None => Ok(text.to_owned()),
+        Some(("rcl" | "raftcluster" | "raftclusters" | "raftcluster.outrigger.dev", name)) => {
+            Ok(name.to_owned())
+        }
+        Some((kind, _)) => Err(format!("{kind} is no RaftCluster: give its name alone, or rcl/NAME")),
+    }
 }
 
 /// In which form something is printed.
@@ -96,6 +109,16 @@ mod tests {
             let parsed = Args::try_parse_from(command.split_whitespace().skip(1));
             assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
         }
+    }
+
+    #[test]
+    fn a_cluster_may_be_named_as_kubectl_prints_it() {
+        for (given, wanted) in
+            [("orders", "orders"), ("rcl/orders", "orders"), ("raftcluster.outrigger.dev/orders", "orders")]
+        {
+            assert_eq!(name(given).as_deref(), Ok(wanted));
+        }
+        assert!(name("pod/orders-0").unwrap_err().contains("rcl/NAME"));
     }
 
     #[test]
