@@ -82,6 +82,9 @@ struct Many {
     /// Fail if a kind of fault, a step or a boundary was never met
     #[arg(long)]
     all_met: bool,
+    /// Runs that shrinking the first failure may take; 0: it is left as it is
+    #[arg(long, default_value_t = SHRINKING_RUNS)]
+    shrinking_runs: usize,
     #[command(flatten)]
     shape: ShapeArgs,
 }
@@ -181,9 +184,9 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
             failure.schedule.seed, failure.schedule.seconds
         ));
     }
-    if let Some(failure) = total.failures.first() {
+    if let Some(failure) = total.failures.first().filter(|_| many.shrinking_runs > 0) {
         let out = format!("target/sim/seed-{}.json", failure.schedule.seed);
-        say(&format!("  {}", shrunk_within(&failure.schedule, Path::new(&out), SHRINKING_RUNS)?.1));
+        say(&format!("  {}", shrunk_within(&failure.schedule, Path::new(&out), many.shrinking_runs)?.1));
     }
     ensure!(total.failures.is_empty(), "{} of {} seeds broke a rule", total.failures.len(), total.seeds);
     ensure!(total.seeds >= many.at_least, "{} seeds were run, {} are due", total.seeds, many.at_least);

@@ -8,11 +8,13 @@
 //!
 //! May import: everything of ours that is synchronous. Deliberately absent: threads, clocks, tokio.
 
+mod calls;
 mod clients;
 mod empty;
 mod end;
 mod event;
 mod forge;
+mod liveness;
 mod nemesis;
 mod operator;
 mod pods;
@@ -25,6 +27,7 @@ mod writes;
 
 use std::collections::{BTreeMap, BinaryHeap};
 
+use outrigger_core::log::ConfState;
 use outrigger_core::types::{ClusterId, Index, Term};
 
 use crate::coverage::Coverage;
@@ -112,7 +115,8 @@ struct Known {
     formed: Option<ClusterId>,
     disks: u64,
     incarnations: u32,
-    configured: Index,
+    /// By cluster, the newest configuration that any member has applied, with its index.
+    configurations: BTreeMap<ClusterId, (Index, ConfState)>,
 }
 
 impl std::fmt::Debug for World {

@@ -81,12 +81,15 @@ impl World {
                 Input::JoinAnswered { cluster: first, outcome: Err(Refusal::Timeout) },
             ),
         );
-        self.admin_call(seed.pod, request, caller);
+        self.admin_call(process.at.pod, seed.pod, request, caller);
         Ending::GoesOn
     }
 
-    /// Calls a member's admin service; nobody is told of a member that is not there.
-    pub(super) fn admin_call(&mut self, pod: u8, request: AdminRequest, caller: AdminCaller) {
+    /// Calls a member's admin service; nobody is told of a member that is not there, or cannot be reached.
+    pub(super) fn admin_call(&mut self, from: u8, pod: u8, request: AdminRequest, caller: AdminCaller) {
+        if !self.call_passes(from, pod) {
+            return;
+        }
         let Some(mut process) = self.pod_mut(pod).and_then(|pod| pod.process.take()) else { return };
         let paused = self.pod(pod).is_some_and(|pod| pod.paused_until > self.now);
         let ending = match &mut process.life {

@@ -66,7 +66,7 @@ impl World {
                 self.start_pod_after(pod, 200 * MS, 2 * SECOND);
             }
             Ending::Diverged(fault) => {
-                if !self.nemesis.has_rotten(pod) {
+                if !self.has_rotten(pod) {
                     self.broken("no two histories are committed", format!("orders-{pod}: {fault}"));
                 }
                 self.close_node(&mut process);

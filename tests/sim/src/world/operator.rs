@@ -19,6 +19,7 @@ use outrigger_plan::trackers::{Stuck, Unwell};
 use super::end::Ending;
 use super::event::Happening;
 use super::process::AdminCaller;
+use super::streams::OPERATOR;
 use super::{MS, SECOND, Time, World, pods};
 use crate::random::Random;
 
@@ -181,7 +182,8 @@ impl World {
     }
 
     fn look_at(&mut self, operator: usize, pod: u8) {
-        let is_lost = self.operator.random.chance(LOST_ANSWERS);
+        let reaches = self.call_passes(OPERATOR, pod) && self.call_passes(pod, OPERATOR);
+        let is_lost = self.operator.random.chance(LOST_ANSWERS) || !reaches;
         let report = if is_lost { None } else { self.report(pod) };
         let Some(there) = self.pod(pod) else { return };
         let (outdated, volume) = (there.outdated, &there.volume);
@@ -267,24 +269,24 @@ impl World {
                     roster: entries(&roster),
                     seeds: seeds.collect(),
                 };
-                self.with_process(pod.0, |world, process| world.found(process, &founding));
+                self.call_process(pod.0, |world, process| world.found(process, &founding));
             }
             Step::Abandon { pod, cluster } => {
                 let cluster = core::ClusterId(cluster.get());
-                self.with_process(pod.0, |world, process| world.abandon(process, cluster));
+                self.call_process(pod.0, |world, process| world.abandon(process, cluster));
             }
             Step::Form { pod, cluster } => {
                 let cluster = core::ClusterId(cluster.get());
-                self.admin_call(pod.0, AdminRequest::Form { cluster }, AdminCaller::Operator);
+                self.admin_call(OPERATOR, pod.0, AdminRequest::Form { cluster }, AdminCaller::Operator);
             }
             Step::Admit { pod, cluster, expected, roster } => {
                 let cluster = core::ClusterId(cluster.get());
                 let expected = Some(core::Index(expected.0));
                 let request = AdminRequest::Admit { cluster, expected, roster: entries(&roster) };
-                self.admin_call(pod.0, request, AdminCaller::Operator);
+                self.admin_call(OPERATOR, pod.0, request, AdminCaller::Operator);
             }
             Step::Transfer { pod, to, .. } => {
-                self.with_process(pod.0, |world, process| world.transfer(process, Some(pods::name(to.0))));
+                self.call_process(pod.0, |world, process| world.transfer(process, Some(pods::name(to.0))));
             }
             Step::ReplaceVolume { pod, .. } => {
                 let is_same =
@@ -304,6 +306,17 @@ impl World {
                     self.stop_softly(pod.0);
                 }
             }
+        }
+    }
+
+    /// The operator has a pod's process do something, if it reaches that.
+    fn call_process(
+        &mut self,
+        pod: u8,
+        what: impl FnOnce(&mut Self, &mut super::process::Process) -> Ending,
+    ) {
+        if self.call_passes(OPERATOR, pod) {
+            self.with_process(pod, what);
         }
     }
 

@@ -208,7 +208,7 @@ impl World {
         let fault = chain(error);
         self.coverage.note("faulted disk");
         self.tell(Some(process.at), || format!("faulted: {fault}"), 1);
-        if !self.nemesis.has_rotten(process.at.pod) {
+        if !self.has_rotten(process.at.pod) {
             self.broken("a crash leaves a log that opens", format!("orders-{}: {fault}", process.at.pod));
         }
         process.life = Life::Faulted { fault };

@@ -21,6 +21,13 @@ const KEEPALIVE: Time = 10 * SECOND;
 const BACKOFF_FIRST: Time = 20 * MS;
 const BACKOFF_LONGEST: Time = SECOND;
 
+/// Where the clients are, for the network: on a host of their own, behind those of the pods.
+pub(super) const CLIENTS: u8 = 7;
+/// Where the operator is.
+pub(super) const OPERATOR: u8 = 8;
+/// How many hosts there are, pods' and others.
+pub(super) const HOSTS: u8 = 9;
+
 #[derive(Debug, Default)]
 pub(super) struct Links {
     /// By sender and peer.
@@ -73,6 +80,13 @@ impl World {
 
     pub(super) fn passes(&self, from: u8, to: u8) -> bool {
         self.links.cut.get(&(from, to)).is_none_or(|until| *until <= self.now)
+    }
+
+    /// Whether a call, or the answer to one, gets through: on a connection of its own, which what is lost breaks.
+    pub(super) fn call_passes(&mut self, from: u8, to: u8) -> bool {
+        let lossy = self.links.lossy;
+        let is_lost = lossy.until > self.now && self.network.chance(lossy.drop);
+        self.passes(from, to) && !is_lost
     }
 
     /// Dials who is new or has moved, hangs up on who is gone.

@@ -160,7 +160,7 @@ impl World {
                         let cluster = running.cluster;
                         self.observe(cluster, &Observation::Acknowledged { cluster });
                     }
-                    self.proposal_answered(client, call, outcome);
+                    self.proposal_answered(process.at.pod, (client, call), outcome);
                 }
             }
             Reply::Read { id, outcome } => {
@@ -175,13 +175,15 @@ impl World {
                         );
                     }
                     let view = running.view.clone();
-                    self.read_answered(client, call, &view, outcome.map(drop));
+                    self.read_answered(process.at.pod, (client, call), &view, outcome.map(drop));
                 }
             }
             Reply::Admin { id, outcome } => match running.admins.remove(&id) {
                 Some(AdminCaller::Joiner { at, cluster }) => {
                     let delay = self.latency();
-                    self.after(delay, Happening::Process(at, Input::JoinAnswered { cluster, outcome }));
+                    if self.passes(process.at.pod, at.pod) {
+                        self.after(delay, Happening::Process(at, Input::JoinAnswered { cluster, outcome }));
+                    }
                 }
                 Some(AdminCaller::Operator) | None => {
                     if let Err(refusal) = outcome {
@@ -262,8 +264,9 @@ impl World {
             self.coverage.note("formed");
             self.known.formed.get_or_insert(status.cluster);
         }
-        if status.configuration_index > self.known.configured {
-            self.known.configured = status.configuration_index;
+        let known = self.known.configurations.entry(status.cluster).or_default();
+        if status.configuration_index > known.0 {
+            *known = (status.configuration_index, conf.clone());
             self.coverage.note("configuration changed");
         }
         (told.configuration, told.formed, told.joint) =
@@ -332,7 +335,7 @@ impl World {
     pub(super) fn see_state(&mut self, running: &Running) {
         let (member, index) = (running.own.id, running.view_index);
         if index.0 > 0 {
-            let digest = KeySpace::digest(&running.view);
+            let digest = digest_of_state(running);
             self.observe(running.cluster, &Observation::State { member, index, digest });
         }
     }
@@ -343,7 +346,7 @@ impl World {
         }
     }
 
-    fn committed(&self, cluster: ClusterId) -> (Index, Term) {
+    pub(super) fn committed(&self, cluster: ClusterId) -> (Index, Term) {
         self.known.committed.get(&cluster).copied().unwrap_or_default()
     }
 
@@ -386,6 +389,12 @@ pub(super) fn change_of(batch: &Batch) -> LogChange {
         is_change: entry.kind != EntryKind::Normal,
     };
     LogChange { installed, entries: batch.entries.iter().map(line).collect(), hard_state: batch.hard_state }
+}
+
+/// A digest of all that a snapshot of this state would carry: the key space, and beside it who is a member and which
+/// proposals were applied.
+pub(super) fn digest_of_state(running: &Running) -> u64 {
+    KeySpace::digest(&running.view).rotate_left(32) ^ digest(&running.applier.header().encode())
 }
 
 fn digest_of(item: &ApplyItem) -> u64 {

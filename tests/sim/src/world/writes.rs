@@ -245,7 +245,7 @@ impl World {
             Ok(entries) => self.node_event(process, Event::Fetched { fetch, entries }),
             Err(error) => {
                 let text = super::process::chain(&error);
-                if self.nemesis.has_rotten(process.at.pod) {
+                if self.has_rotten(process.at.pod) {
                     return Ending::Crash(boundary::IDLE);
                 }
                 self.broken("the log can be read back", format!("{}..{}: {text}", range.start, range.end));
