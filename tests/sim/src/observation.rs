@@ -165,6 +165,8 @@ pub struct LogChange {
     pub entries: Vec<Line>,
     /// The newest hard state.
     pub hard_state: Option<HardState>,
+    /// More than one frame of the log holds: some of its entries may be durable without those behind them.
+    pub is_large: bool,
 }
 
 /// What a log says when it is read back.

@@ -20,6 +20,7 @@ mod operator;
 mod pods;
 mod process;
 mod report;
+mod sight;
 mod snapshots;
 mod streams;
 mod turn;

@@ -5,7 +5,7 @@ use outrigger_member::recovery;
 
 use super::event::{At, Happening, Input};
 use super::process::{Life, Process, Running};
-use super::turn::change_of;
+use super::sight::change_of;
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
 
@@ -13,6 +13,9 @@ use crate::observation::Observation;
 pub(super) mod boundary {
     pub(in crate::world) const IDLE: &str = "ended while idle";
     pub(in crate::world) const APPEND: &str = "ended in an append";
+    pub(in crate::world) const RELEASE: &str = "ended in a release";
+    pub(in crate::world) const PURGE: &str = "ended in a purge";
+    pub(in crate::world) const PREPARING: &str = "ended in preparing a segment";
     pub(in crate::world) const SNAPSHOT: &str = "ended in a snapshot's write";
     pub(in crate::world) const RECEIPT: &str = "ended in a snapshot's receipt";
     pub(in crate::world) const OPENING: &str = "ended in opening the directory";

@@ -41,6 +41,8 @@ pub(super) enum Happening {
 #[derive(Debug)]
 pub(super) enum Input {
     Tick,
+    /// The node takes in all that waits for it.
+    Turn,
     /// A client asks for something.
     Call(Asked),
     /// A peer's message.
@@ -60,6 +62,8 @@ pub(super) enum Input {
     /// A peer has shaken hands with this process.
     Met(Box<Route>),
     LogDone,
+    /// The log has nothing to write: it makes segments ready.
+    LogIdle,
     ApplyDone,
     SnapshotWritten,
     TakeSnapshot,

@@ -125,7 +125,7 @@ impl World {
         }
         let states: Vec<_> = (0..self.operator.replicas)
             .filter_map(|pod| Some((pod, self.process(pod)?.running()?)))
-            .map(|(pod, running)| (pod, running.view_index, super::turn::digest_of_state(running)))
+            .map(|(pod, running)| (pod, running.view_index, super::sight::digest_of_state(running)))
             .collect();
         let is_one = states
             .windows(2)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use outrigger_core::applier::{Applier, ApplyTask};
+use outrigger_core::event::Event;
 use outrigger_core::log::Batch;
 use outrigger_core::membership::Route;
 use outrigger_core::mvcc::{KeySpace, View};
@@ -72,6 +73,9 @@ pub(super) enum AdminCaller {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) node: Node,
+    /// What waits for the node's next turn.
+    pub(super) inbox: Vec<Event>,
+    pub(super) is_turn_due: bool,
     pub(super) own: Route,
     pub(super) cluster: ClusterId,
     pub(super) applier: Applier<KeySpace>,
@@ -230,12 +234,7 @@ impl World {
         self.observe(node.status().cluster, &Observation::Recovered { member: own.id, log: state });
         for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
             let (id, name, address) = (seed.id, seed.name, seed.address);
-            node.handle(outrigger_core::event::Event::Handshake(Route {
-                id,
-                name,
-                address,
-                ..Route::default()
-            }));
+            node.handle(Event::Handshake(Route { id, name, address, ..Route::default() }));
         }
         let ids = ProposalId {
             member: own.id,
@@ -267,6 +266,8 @@ impl World {
             admins: BTreeMap::new(),
             routes: BTreeMap::new(),
             routes_version: 0,
+            inbox: Vec::new(),
+            is_turn_due: false,
             told: Told::default(),
             space: Space { room_at_request: u64::MAX, ..Space::default() },
             node,
@@ -274,7 +275,7 @@ impl World {
         self.see_state(&running);
         process.life = Life::Member(Box::new(running));
         self.after(SECOND, Happening::Process(process.at, Input::Search));
-        self.turn(process, Vec::new())
+        self.turn(process)
     }
 
     /// Something happens to a process, if it is still there.
@@ -307,6 +308,8 @@ impl World {
         let mut held = std::mem::take(&mut process.held);
         if process.random.chance(500) {
             held.sort_by_key(|input| !matches!(input, Input::Call(_)));
+            let calls = held.partition_point(|input| matches!(input, Input::Call(_)));
+            held.insert(calls, Input::Turn);
         }
         let mut held = held.into_iter();
         while let Some(input) = held.next() {

@@ -187,7 +187,7 @@ impl World {
                 self.poke(to, own.id);
                 let mut events = vec![Event::Handshake(met)];
                 events.extend(led.map(|term| Event::LeaderGone { term }));
-                self.turn(process, events)
+                self.node_events(process, events)
             }
             Err(Refused::Removed) => Ending::Removed,
             Err(
@@ -216,7 +216,7 @@ impl World {
         self.after(wait - jitter, Happening::Process(at, Input::Dial { peer }));
         let mut events: Vec<Event> = led.map(|term| Event::LeaderGone { term }).into_iter().collect();
         events.push(Event::Unreachable { peer });
-        self.turn(process, events)
+        self.node_events(process, events)
     }
 
     fn poke(&mut self, at: At, peer: MemberId) {

@@ -10,12 +10,12 @@ use outrigger_core::log::Batch;
 use outrigger_core::mvcc::KeySpace;
 use outrigger_core::state_machine::StateMachine as _;
 use outrigger_core::types::{FetchId, Index};
-use outrigger_storage::WriteError;
+use outrigger_storage::{Preparation, WriteError};
 
 use super::end::{Ending, boundary};
 use super::event::{At, Happening, Input};
 use super::process::{Life, Process, Running, SEGMENT_BYTES};
-use super::turn::change_of;
+use super::sight::change_of;
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
 
@@ -23,6 +23,8 @@ use crate::observation::Observation;
 const SNAPSHOT_RETRY: u64 = 10 * SECOND;
 /// And for the log's reserve.
 const RESERVE_RETRY: u64 = SECOND;
+/// Steps of preparing segments that the log takes in a row, at the most.
+const PREPARING_STEPS: usize = 4;
 /// Room of a snapshot beyond the state's size.
 const SNAPSHOT_OVERHEAD_BYTES: u64 = 16 << 10;
 
@@ -90,7 +92,7 @@ impl World {
         if purged.is_err() || released.is_err() {
             // What was written is there, and nobody was told.
             log.under_way = batches;
-            return Ending::Crash(boundary::APPEND);
+            return Ending::Crash(if released.is_err() { boundary::RELEASE } else { boundary::PURGE });
         }
         log.is_writing = false;
         for batch in &batches {
@@ -102,7 +104,40 @@ impl World {
             Ok(news) => events.extend(news),
             Err(ending) => return ending,
         }
-        self.turn(process, events)
+        let delay = self.chance.within(50, MS);
+        self.after(delay, Happening::Process(process.at, Input::LogIdle));
+        self.node_events(process, events)
+    }
+
+    /// Nothing is to be written just now: a few steps towards the next segment, so that no append waits for its zeros. As
+    /// the log's thread does, and until there is nothing left to do.
+    pub(super) fn log_idle(&mut self, process: &mut Process) -> Ending {
+        let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
+        if running.log.is_writing {
+            return Ending::GoesOn;
+        }
+        let news = match self.keep_reserve(process) {
+            Ok(news) => news,
+            Err(ending) => return ending,
+        };
+        let steps = 1 + self.chance.below(PREPARING_STEPS);
+        let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
+        let mut is_done = running.space.is_waiting;
+        for _ in 0..steps {
+            if is_done {
+                break;
+            }
+            match running.writer.prepare_spare() {
+                Ok(Preparation::More) => {}
+                Ok(Preparation::Done) | Err(WriteError::NoSpace(_)) => is_done = true,
+                Err(_) => return Ending::Crash(boundary::PREPARING),
+            }
+        }
+        if !is_done {
+            let delay = self.chance.within(50, MS);
+            self.after(delay, Happening::Process(process.at, Input::LogIdle));
+        }
+        self.node_events(process, news)
     }
 
     fn write_failed(&mut self, process: &mut Process, batches: Vec<Batch>, error: &WriteError) -> Ending {
@@ -150,7 +185,7 @@ impl World {
             running.space.is_waiting = false;
         }
         match self.keep_reserve(process) {
-            Ok(news) => self.turn(process, news),
+            Ok(news) => self.node_events(process, news),
             Err(ending) => ending,
         }
     }
@@ -199,7 +234,7 @@ impl World {
         }
         self.see_applied(running, before);
         while running.applier.tidy() {}
-        self.turn(process, events)
+        self.node_events(process, events)
     }
 
     /// The state as it stands is written from its view, while applying goes on.
