@@ -69,7 +69,9 @@ pub enum Kind {
     FullDisk { pod: u8, ms: u32 },
     /// The next sync fails.
     FailedSync { pod: u8 },
-    /// A bit of the log, before its last frame, or of the snapshot flips; then the process is killed.
+    /// The next read from the disk fails, in this process or the next one.
+    FailedRead { pod: u8 },
+    /// A bit of the log, before its last frame, or of a snapshot flips; then the process is killed.
     Rot { pod: u8 },
     /// A person moves the leadership.
     Transfer { to: u8 },
@@ -118,6 +120,7 @@ impl Kind {
             Self::SlowDisk { .. } => "slow disk",
             Self::FullDisk { .. } => "full disk",
             Self::FailedSync { .. } => "failed sync",
+            Self::FailedRead { .. } => "failed read",
             Self::Rot { .. } => "bit rot",
             Self::Transfer { .. } => "transfer",
             Self::Scale { .. } => "scale",
@@ -135,7 +138,7 @@ impl Kind {
     }
 
     /// All names, for the test that none is never met.
-    pub const NAMES: [&'static str; 29] = [
+    pub const NAMES: [&'static str; 30] = [
         "kill",
         "power cut",
         "power cut of all",
@@ -165,5 +168,6 @@ impl Kind {
         "slow applier",
         "end at a write of the start",
         "torn writes",
+        "failed read",
     ];
 }

@@ -250,9 +250,10 @@ impl World {
         let across = match seen {
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => Some(ClusterId(0)),
+            | Observation::Served { .. } => Some(ClusterId(0)),
             Observation::Issued { .. }
             | Observation::Persisted { .. }
             | Observation::Interrupted { .. }

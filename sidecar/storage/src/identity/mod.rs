@@ -128,8 +128,10 @@ impl DataDir {
         }
         if !fs.exists(dir).naming("look for", dir)? {
             fs.create_dir(dir).naming("create the directory", dir)?;
-            sync_parent(&*fs, dir)?;
         }
+        // Also where it is there: an earlier start may have ended between the two, and a power cut would take the whole
+        // directory, with all that was made durable in it.
+        sync_parent(&*fs, dir)?;
         let lock_path = dir.join(LOCK);
         let lock = fs.lock(&lock_path).naming("lock", &lock_path)?;
         let lock = lock.ok_or_else(|| IdentityError::Locked { dir: dir.to_path_buf() })?;

@@ -310,9 +310,10 @@ impl SnapshotStore {
     fn make_dir(&self) -> Result<(), SnapshotError> {
         if !self.fs.exists(&self.dir).naming("look for", &self.dir)? {
             self.fs.create_dir(&self.dir).naming("create the directory", &self.dir)?;
-            crate::fs::sync_parent(&*self.fs, &self.dir)?;
         }
-        Ok(())
+        // Also where it is there: the sync that should have followed its making may have failed, and what failed to write or
+        // receive a snapshot is tried again in the same process.
+        Ok(crate::fs::sync_parent(&*self.fs, &self.dir)?)
     }
 
     fn path(&self, id: SnapshotId) -> PathBuf {

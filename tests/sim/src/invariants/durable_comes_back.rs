@@ -101,6 +101,7 @@ impl Invariant for DurableComesBack {
             }
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Leads { .. }
@@ -109,7 +110,7 @@ impl Invariant for DurableComesBack {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => {}
+            | Observation::Served { .. } => {}
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub(super) mod boundary {
     pub(in crate::world) const RELEASE: &str = "ended in a release";
     pub(in crate::world) const PURGE: &str = "ended in a purge";
     pub(in crate::world) const PREPARING: &str = "ended in preparing a segment";
+    pub(in crate::world) const READING: &str = "ended in reading its log";
+    pub(in crate::world) const INSTALL: &str = "ended in an install";
     pub(in crate::world) const SNAPSHOT: &str = "ended in a snapshot's write";
     pub(in crate::world) const RECEIPT: &str = "ended in a snapshot's receipt";
     pub(in crate::world) const OPENING: &str = "ended in opening the directory";
@@ -85,6 +87,7 @@ impl World {
         self.tell(Some(process.at), || "was removed".to_owned(), 6);
         let (old, disk) = (process.member(), self.disk_number(process.at.pod));
         let fresh = MemberId(process.random.id());
+        self.observe(ClusterId(0), &Observation::GivesUp { member: old, disk });
         if process.dir.move_aside(fresh).is_err() {
             self.put_back(process, Ending::Crash(boundary::ASIDE));
             return;
@@ -147,6 +150,9 @@ impl World {
             }
         }
         let fresh = MemberId(process.random.id());
+        if is_ours {
+            self.observe(ClusterId(0), &Observation::GivesUp { member: old, disk });
+        }
         if process.dir.abandon(cluster, fresh).is_err() {
             return Ending::Crash(boundary::ASIDE);
         }

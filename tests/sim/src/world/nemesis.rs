@@ -85,7 +85,7 @@ impl World {
             Kind::Transfer { to } => self.transfer_to(to),
             Kind::Snapshot { pod } => self.tell_node(pod, |_| Event::SnapshotDue),
             Kind::FalseAlarm { pod } => self.tell_node(pod, |term| Event::LeaderGone { term }),
-            Kind::Fuse { .. } | Kind::FullDisk { .. } | Kind::FailedSync { .. } => {
+            Kind::Fuse { .. } | Kind::FullDisk { .. } | Kind::FailedSync { .. } | Kind::FailedRead { .. } => {
                 self.of_a_disk(fault, &kind)
             }
             Kind::Pause { .. }
@@ -111,6 +111,11 @@ impl World {
         }
         self.nemesis.last_loss = Some(self.now);
         self.replace_volume(pod);
+        if self.chance.chance(250) {
+            // Its first start ends somewhere in making the directory.
+            let changes = self.chance.within(0, 8) as u32;
+            self.light_fuse(pod, changes, false);
+        }
         true
     }
 
@@ -124,7 +129,10 @@ impl World {
     #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
     fn of_a_disk(&mut self, fault: usize, kind: &Kind) -> bool {
         let pod = match kind {
-            Kind::Fuse { pod, .. } | Kind::FullDisk { pod, .. } | Kind::FailedSync { pod } => *pod,
+            Kind::Fuse { pod, .. }
+            | Kind::FullDisk { pod, .. }
+            | Kind::FailedSync { pod }
+            | Kind::FailedRead { pod } => *pod,
             _ => return false,
         };
         let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
@@ -137,6 +145,7 @@ impl World {
                 disk.with_faults(|faults| faults.capacity_bytes = Some(used));
                 self.after(u64::from(*ms) * MS, Happening::FaultEnds(fault));
             }
+            Kind::FailedRead { .. } => disk.with_faults(|faults| faults.failing_read = true),
             _ => disk.with_faults(|faults| faults.failing_sync = true),
         }
         true
@@ -283,7 +292,7 @@ impl World {
     /// Who a pod's disk belongs to, if to a member of this cluster; whether its process runs or not.
     fn disk_of(&self, pod: u8, cluster: ClusterId) -> Option<MemberId> {
         let disk = &self.pod(pod)?.volume.disk;
-        let identity = DataDir::load(disk, &pods::data_dir()).ok().flatten()?;
+        let identity = disk.undisturbed(|disk| DataDir::load(disk, &pods::data_dir())).ok().flatten()?;
         (identity.cluster == Some(cluster)).then_some(identity.member)
     }
 
@@ -293,7 +302,10 @@ impl World {
             return false;
         }
         let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-        let Some((path, offset)) = pods::durable_byte(&disk, &mut self.chance) else { return false };
+        let chance = &mut self.chance;
+        let Some((path, offset)) = disk.undisturbed(|disk| pods::durable_byte(disk, chance)) else {
+            return false;
+        };
         let bit = self.chance.below(8) as u8;
         let Some(volume) = self.pod(pod).map(|pod| pod.volume.number) else { return false };
         if !disk.rot(&path, offset as u64, bit) {
@@ -325,6 +337,7 @@ impl World {
             there.volume.disk.with_faults(|faults| {
                 faults.fuse = None;
                 faults.failing_sync = false;
+                faults.failing_read = false;
                 faults.capacity_bytes = None;
             });
             let at = there.process.as_ref().map(|process| process.at);

@@ -7,6 +7,8 @@ use outrigger_core::membership::Route;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_storage::dump::{self, Item};
 use outrigger_storage::identity::{DataDir, IdentityError};
+use outrigger_storage::segment::FIRST_FRAME_OFFSET;
+use outrigger_storage::snapshot_store::snapshot_dir;
 
 use super::event::{At, Happening, Input};
 use super::process::{Life, Process};
@@ -221,16 +223,30 @@ impl World {
     }
 }
 
-/// A byte of the log that is known to have been durable: of any frame but the last one, which cannot be told from a torn
-/// one (the format says so, and promises nothing). Half of them are of the newest segment, where the proof is a frame.
+/// A byte that is known to have been durable: of a snapshot, or of the log.
 pub(super) fn durable_byte(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize)> {
+    if random.chance(250) {
+        let dir = snapshot_dir(&data_dir());
+        let files: Vec<PathBuf> = disk.files(&dir).into_iter().map(|name| dir.join(name)).collect();
+        let path = random.pick(&files)?.clone();
+        let length = disk.content(&path)?.len();
+        return Some((path, random.below(length)));
+    }
+    byte_of_log(disk, random)
+}
+
+/// A byte of the log, of any frame but the last one, which cannot be told from a torn one (the format says so, and promises
+/// nothing), or of the header before such a frame. Half of them are of the newest segment, where the proof is a frame.
+fn byte_of_log(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize)> {
     let mut frames = Vec::new();
     let mut path = PathBuf::new();
     let visited = dump::visit(disk, &data_dir(), &mut |item| {
         match item {
             Item::Segment(segment) => path = segment.path,
             Item::Frame(frame) if !frame.is_sealed_off => {
-                frames.push((path.clone(), frame.offset as usize..(frame.offset + frame.bytes) as usize));
+                let end = (frame.offset + frame.bytes) as usize;
+                let begin = if frame.offset == FIRST_FRAME_OFFSET { 0 } else { frame.offset as usize };
+                frames.push((path.clone(), begin..end));
             }
             Item::Frame(_) | Item::Identity(_) | Item::Damage(_) => {}
         }

@@ -22,16 +22,16 @@ const PREAMBLE_BYTES: u64 = 12 << 10;
 
 impl World {
     /// Tells the invariants where the node stands.
-    pub(super) fn look(&mut self, at: At, running: &mut Running) {
+    pub(super) fn look(&mut self, place: At, running: &mut Running) {
         let glance = running.node.glance();
         let member = running.own.id;
         let leads = (glance.role == Role::Leader).then_some(glance.term);
         if leads.is_some() && leads != running.told.leads {
             let holds = self.holds(running);
             let term = glance.term;
-            self.tell(Some(at), || format!("leads in term {term}"), term.0);
-            let at_index = self.committed(running.cluster).0;
-            self.observe(running.cluster, &Observation::Leads { member, term, at: at_index, holds });
+            self.tell(Some(place), || format!("leads in term {term}"), term.0);
+            let (at, committed) = self.committed(running.cluster);
+            self.observe(running.cluster, &Observation::Leads { member, term, at, committed, holds });
         }
         running.told.leads = leads;
         if leads.is_none() {
@@ -52,7 +52,7 @@ impl World {
         let is_news =
             glance.configuration_index != running.told.configuration || glance.formed != running.told.formed;
         if is_news {
-            self.see_configuration(at, running);
+            self.see_configuration(place, running);
         }
     }
 

@@ -8,7 +8,7 @@ use outrigger_core::types::MemberId;
 
 use super::end::Ending;
 use super::event::{Happening, Input};
-use super::process::{AdminCaller, Life, Process};
+use super::process::{AdminCaller, Life, Process, Running};
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
 
@@ -174,8 +174,7 @@ impl World {
                     && let Some((client, call)) = running.proposals.remove(&id.sequence)
                 {
                     if outcome.is_ok() {
-                        let cluster = running.cluster;
-                        self.observe(cluster, &Observation::Acknowledged { cluster });
+                        self.observe(running.cluster, &served(running));
                     }
                     self.proposal_answered(process.at.pod, (client, call), outcome);
                 }
@@ -190,6 +189,9 @@ impl World {
                             "a read sees what it was promised",
                             format!("the view is at {has}, not {index}"),
                         );
+                    }
+                    if outcome.is_ok() {
+                        self.observe(running.cluster, &served(running));
                     }
                     let view = running.view.clone();
                     self.read_answered(process.at.pod, (client, call), &view, outcome.map(drop));
@@ -230,6 +232,11 @@ impl World {
             .collect();
         self.node_events(process, events)
     }
+}
+
+fn served(running: &Running) -> Observation {
+    let (cluster, member) = (running.cluster, running.own.id);
+    Observation::Served { cluster, member, formed: running.node.glance().formed }
 }
 
 /// Whether the driver takes this from its bounded queue, behind what is durable, applied or due.

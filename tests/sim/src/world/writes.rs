@@ -10,7 +10,7 @@ use outrigger_core::log::Batch;
 use outrigger_core::mvcc::KeySpace;
 use outrigger_core::state_machine::StateMachine as _;
 use outrigger_core::types::{FetchId, Index};
-use outrigger_storage::{Preparation, WriteError};
+use outrigger_storage::{Preparation, ReadError, WriteError};
 
 use super::end::{Ending, boundary};
 use super::event::{At, Happening, Input};
@@ -210,6 +210,7 @@ impl World {
                 ApplyTask::Install { epoch, header } => {
                     match running.snapshots.restore::<KeySpace>(&header) {
                         Ok(applier) => running.applier = applier,
+                        Err(error) if is_of_the_disk(&error) => return Ending::Crash(boundary::INSTALL),
                         Err(error) => {
                             let text = super::process::chain(&error);
                             self.broken(
@@ -278,10 +279,11 @@ impl World {
         self.coverage.note("old entries fetched");
         match running.reader.read(range.clone(), max_bytes) {
             Ok(entries) => self.node_event(process, Event::Fetched { fetch, entries }),
+            Err(ReadError::Io(_)) => Ending::Crash(boundary::READING),
             Err(error) => {
                 let text = super::process::chain(&error);
                 if self.has_rotten(process.at.pod) {
-                    return Ending::Crash(boundary::IDLE);
+                    return Ending::Crash(boundary::READING);
                 }
                 self.broken("the log can be read back", format!("{}..{}: {text}", range.start, range.end));
                 Ending::Stopped
@@ -310,6 +312,18 @@ fn space_news(running: &mut Running) -> Vec<Event> {
         events.push(Event::SnapshotDue);
     }
     events
+}
+
+/// Whether a call to the disk failed: then nothing is known of what it holds.
+fn is_of_the_disk(error: &dyn std::error::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn is_no_space(error: &outrigger_member::snapshots::SnapshotError) -> bool {
