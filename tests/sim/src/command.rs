@@ -313,8 +313,12 @@ fn shrunk_within(schedule: &Schedule, out: &Path, max_runs: usize) -> anyhow::Re
     std::fs::write(out, text + "\n").with_context(|| format!("{} cannot be written", out.display()))?;
     let faults = shrunk.schedule.faults.len();
     let what = told(&run(&shrunk.schedule, false));
+    for planted in [schedule, &shrunk.schedule] {
+        ensure_planted(planted)?;
+    }
+    let other = if shrunk.is_reseeded { " under another seed" } else { "" };
     let said = format!(
-        "shrunk in {} runs from {} to {faults} faults, {} members, {} s; replay: make sim SCHEDULE={}; {what}",
+        "shrunk in {} runs from {} to {faults} faults{other}, {} members, {} s; replay: make sim SCHEDULE={}; {what}",
         shrunk.runs,
         schedule.faults.len(),
         shrunk.schedule.replicas,
@@ -322,4 +326,13 @@ fn shrunk_within(schedule: &Schedule, out: &Path, max_runs: usize) -> anyhow::Re
         out.display()
     );
     Ok((faults, said))
+}
+
+/// A schedule that finds a planted bug has to break nothing without it: else it is something else that was found.
+fn ensure_planted(schedule: &Schedule) -> anyhow::Result<()> {
+    if let Some(mutant) = &schedule.mutant {
+        let control = run(&Schedule { mutant: None, ..schedule.clone() }, false);
+        ensure!(control.violation.is_none(), "without {mutant}, {}", told(&control));
+    }
+    Ok(())
 }

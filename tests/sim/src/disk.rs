@@ -40,7 +40,7 @@ pub struct Faults {
     pub lying_sync: bool,
 }
 
-/// What the disk saw, for the coverage of what a run met.
+/// What the disk saw: a fault counts when it was felt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Changes of any kind.

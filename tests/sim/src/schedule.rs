@@ -99,6 +99,9 @@ pub enum Kind {
     SlowApplier { pod: u8, ms: u32 },
 }
 
+/// In place of a pod: all of them.
+pub const WHOLE: u8 = u8::MAX;
+
 impl Kind {
     /// Its name, for the coverage.
     #[must_use]
@@ -134,6 +137,43 @@ impl Kind {
             Self::ForgetRegister => "register forgotten",
             Self::Roll => "roll",
             Self::SlowApplier { .. } => "slow applier",
+        }
+    }
+
+    /// Whose it is to be felt, if that is not at once: it counts only then. A slow disk that nothing is written to, or a loss
+    /// of messages where none is sent, has tested nothing. [`WHOLE`]: nobody's in particular.
+    #[must_use]
+    pub const fn felt_by(&self) -> Option<u8> {
+        match self {
+            Self::Fuse { pod, .. }
+            | Self::FuseAtStart { pod, .. }
+            | Self::TornWrites { pod, .. }
+            | Self::SlowDisk { pod, .. }
+            | Self::FullDisk { pod, .. }
+            | Self::FailedSync { pod }
+            | Self::FailedRead { pod }
+            | Self::ClockDrift { pod, .. }
+            | Self::SlowApplier { pod, .. } => Some(*pod),
+            Self::Partition { .. }
+            | Self::OneWay { .. }
+            | Self::Lossy { .. }
+            | Self::SlowNetwork { .. }
+            | Self::Transfer { .. }
+            | Self::TwoOperators { .. }
+            | Self::SlowOperator { .. } => Some(WHOLE),
+            Self::Kill { .. }
+            | Self::PowerCut { .. }
+            | Self::PowerCutAll
+            | Self::Wipe { .. }
+            | Self::Pause { .. }
+            | Self::Rot { .. }
+            | Self::Scale { .. }
+            | Self::Snapshot { .. }
+            | Self::Move { .. }
+            | Self::FalseAlarm { .. }
+            | Self::OperatorCrash
+            | Self::ForgetRegister
+            | Self::Roll => None,
         }
     }
 

@@ -68,7 +68,7 @@ pub struct Outcome {
     pub operations: usize,
     /// What was met.
     pub coverage: Coverage,
-    /// A digest of all that happened, in order.
+    /// A digest of all that happened, every event and message of it, in order.
     pub digest: u64,
     /// All that happened, line by line, if it was asked for.
     pub log: Option<String>,
@@ -195,9 +195,10 @@ impl World {
                 Some(next) if next.at < end => {}
                 Some(_) | None => break,
             }
-            let Some(Scheduled { at, happening, .. }) = self.queue.pop() else { break };
+            let Some(Scheduled { at, sequence, happening }) = self.queue.pop() else { break };
             self.now = at;
             self.events += 1;
+            self.fold([at, sequence, happening.digest()]);
             self.happen(happening);
         }
         self.now = self.now.max(end);
@@ -227,12 +228,16 @@ impl World {
         }
     }
 
+    fn fold(&mut self, parts: [u64; 3]) {
+        for part in parts {
+            self.digest = (self.digest.rotate_left(7) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
     /// Takes a line into the digest, and into the log if there is one.
     fn tell(&mut self, at: Option<At>, what: impl FnOnce() -> String, number: u64) {
         let pod = at.map_or(u64::MAX, |at| u64::from(at.pod) << 32 | u64::from(at.incarnation));
-        for part in [self.now, pod, number] {
-            self.digest = (self.digest.rotate_left(7) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
+        self.fold([self.now, pod, number]);
         if let Some(log) = &mut self.log {
             use std::fmt::Write as _;
             let who = at.map_or_else(|| "-".to_owned(), |at| format!("orders-{}#{}", at.pod, at.incarnation));

@@ -71,6 +71,11 @@ fn a_directory_that_an_earlier_start_left_unsynced_is_there_after_a_power_cut() 
 }
 
 #[test]
+fn the_name_of_a_path_with_one_part_is_in_the_working_directory() {
+    sync_parent(&*crate::fs::RealFs::shared(), Path::new("data")).unwrap();
+}
+
+#[test]
 fn a_second_process_is_refused_and_told_the_directory() {
     let fs = SimFs::new();
     let first = open_as(&fs, FIRST).unwrap();

@@ -4,7 +4,7 @@ use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_member::recovery;
 
 use super::event::{At, Happening, Input};
-use super::process::{Life, Process, Running};
+use super::process::{AdminCaller, Life, Process, Running};
 use super::sight::change_of;
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
@@ -52,6 +52,9 @@ impl World {
             ending
         };
         let pod = process.at.pod;
+        if !matches!(ending, Ending::GoesOn) {
+            self.feel_fuse(pod, process.disk.is_burnt());
+        }
         match ending {
             Ending::GoesOn => {
                 if let Some(pod) = self.pod_mut(pod) {
@@ -244,7 +247,7 @@ impl World {
             self.call_lost(client, call);
         }
         for caller in std::mem::take(&mut running.admins).into_values() {
-            if let super::process::AdminCaller::Joiner { at, cluster } = caller {
+            if let AdminCaller::Joiner { at, cluster } = caller {
                 let outcome = Err(outrigger_core::error::Refusal::Stopped);
                 self.after(MS, Happening::Process(at, Input::JoinAnswered { cluster, outcome }));
             }
@@ -257,7 +260,7 @@ impl World {
         process.is_stopping = true;
         let at: At = process.at;
         self.after(2 * SECOND, Happening::Process(at, Input::GraceEnds));
-        let ending = self.transfer(&mut process, None);
+        let ending = self.transfer(&mut process, None, AdminCaller::Operator);
         self.put_back(process, ending);
     }
 }

@@ -11,6 +11,7 @@ use outrigger_plan::founding::Founding;
 use outrigger_storage::identity::DataDir;
 
 use super::event::{Happening, Input};
+use super::process::AdminCaller;
 use super::streams::{HOSTS, Lossy};
 use super::{MS, SECOND, Time, World, pods};
 use crate::schedule::Kind;
@@ -22,6 +23,8 @@ const BETWEEN_LOSSES: Time = 40 * SECOND;
 pub(super) struct Nemesis {
     /// Volumes whose data was damaged behind their process's back, by number.
     rotten: BTreeSet<u64>,
+    /// Faults that nobody has felt yet, by name and pod.
+    armed: BTreeSet<(&'static str, u8)>,
     /// All faults have ended: what the schedule still holds comes too late.
     is_over: bool,
     power: BTreeMap<u8, bool>,
@@ -53,10 +56,46 @@ impl World {
         if self.nemesis.is_over {
             return;
         }
-        let name = kind.name();
+        let (name, felt_by) = (kind.name(), kind.felt_by());
         if self.carry_out(fault, kind) {
-            self.coverage.note(name);
             self.tell(None, || format!("fault: {name}"), fault as u64);
+            match felt_by {
+                Some(pod) => drop(self.nemesis.armed.insert((name, pod))),
+                None => self.coverage.note(name),
+            }
+        }
+    }
+
+    /// A fault that waited for somebody to feel it was felt; further times do not count.
+    pub(super) fn feel(&mut self, name: &'static str, pod: u8) {
+        if !self.nemesis.armed.is_empty() && self.nemesis.armed.remove(&(name, pod)) {
+            self.coverage.note(name);
+        }
+    }
+
+    /// Which of its disk's faults a pod has felt since this was asked last.
+    pub(super) fn feel_disk(&mut self, pod: u8) {
+        let Some(there) = self.pod_mut(pod) else { return };
+        let now = there.volume.disk.counts();
+        let before = std::mem::replace(&mut there.volume.counted, now);
+        for (name, is_felt) in [
+            ("full disk", now.full > before.full),
+            ("failed sync", now.failed_syncs > before.failed_syncs),
+            ("failed read", now.failed_reads > before.failed_reads),
+        ] {
+            if is_felt {
+                self.feel(name, pod);
+            }
+        }
+    }
+
+    /// The pod's process ends: the fuse that was to end it has, or goes out.
+    pub(super) fn feel_fuse(&mut self, pod: u8, is_burnt: bool) {
+        for name in ["kill at a write", "power cut at a write", "end at a write of the start"] {
+            if is_burnt {
+                self.feel(name, pod);
+            }
+            self.nemesis.armed.remove(&(name, pod));
         }
     }
 
@@ -136,6 +175,7 @@ impl World {
             _ => return false,
         };
         let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
+        self.feel_disk(pod);
         match kind {
             Kind::Fuse { changes, power, .. } => {
                 self.light_fuse(pod, *changes, *power);
@@ -154,13 +194,18 @@ impl World {
     #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
     fn of_the_cluster(&mut self, kind: &Kind) -> bool {
         match kind {
-            Kind::Scale { replicas } => self.operator.replicas = *replicas,
+            Kind::Scale { replicas } => {
+                return std::mem::replace(&mut self.operator.replicas, *replicas) != *replicas;
+            }
             Kind::OperatorCrash => self.operator_crashes(0),
             Kind::TwoOperators { ms } => self.second_operator(self.now + u64::from(*ms) * MS),
             Kind::SlowOperator { delay_ms, ms } => {
                 self.operator.slow = (self.now + u64::from(*ms) * MS, u64::from(*delay_ms) * MS);
             }
-            Kind::Roll => self.pods.iter_mut().for_each(|pod| pod.outdated = pod.wanted),
+            Kind::Roll => {
+                self.pods.iter_mut().for_each(|pod| pod.outdated = pod.wanted);
+                return self.pods.iter().any(|pod| pod.wanted);
+            }
             // Somebody who edits the status of a cluster that was never formed has to tidy up by hand, and is told so.
             Kind::ForgetRegister
                 if matches!(self.operator.register, Founding::Latched(_)) && self.known.formed.is_some() =>
@@ -183,13 +228,13 @@ impl World {
                 let all = 0..HOSTS;
                 for (from, to) in all.clone().flat_map(|from| all.clone().map(move |to| (from, to))) {
                     if side.contains(&from) != side.contains(&to) {
-                        self.links.cut.insert((from, to), until(ms));
+                        self.links.cut.insert((from, to), (until(ms), kind.name()));
                     }
                 }
                 !side.is_empty()
             }
             Kind::OneWay { from, to, ms } => {
-                self.links.cut.insert((*from, *to), until(ms));
+                self.links.cut.insert((*from, *to), (until(ms), kind.name()));
                 from != to
             }
             Kind::Lossy { drop, duplicate, late, ms } => {
@@ -225,9 +270,12 @@ impl World {
     }
 
     pub(super) fn fault_ends(&mut self, fault: usize) {
-        if let Some(Kind::FullDisk { pod, .. }) = self.schedule.faults.get(fault).map(|fault| &fault.kind)
-            && let Some(there) = self.pod(*pod)
-        {
+        let Some(&Kind::FullDisk { pod, .. }) = self.schedule.faults.get(fault).map(|fault| &fault.kind)
+        else {
+            return;
+        };
+        self.feel_disk(pod);
+        if let Some(there) = self.pod(pod) {
             there.volume.disk.with_faults(|faults| faults.capacity_bytes = None);
         }
     }
@@ -246,7 +294,9 @@ impl World {
             self.process(*pod).and_then(|process| process.running()).is_some_and(|it| it.told.leads.is_some())
         });
         let Some(leader) = leader else { return false };
-        self.with_process(leader, |world, process| world.transfer(process, Some(pods::name(to))));
+        self.with_process(leader, |world, process| {
+            world.transfer(process, Some(pods::name(to)), AdminCaller::Person)
+        });
         true
     }
 
@@ -326,6 +376,7 @@ impl World {
         self.operator.second_until = 0;
         self.operator.slow = (0, 0);
         for pod in 0..self.pods.len() as u8 {
+            self.feel_disk(pod);
             let now = self.now;
             let Some(there) = self.pod_mut(pod) else { continue };
             let was_paused = there.paused_until > now;

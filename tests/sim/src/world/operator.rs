@@ -22,6 +22,7 @@ use super::process::AdminCaller;
 use super::streams::OPERATOR;
 use super::{MS, SECOND, Time, World, pods};
 use crate::random::Random;
+use crate::schedule::WHOLE;
 
 const PURPOSE: u64 = 4;
 /// A member that is halted gets another volume after this.
@@ -127,6 +128,9 @@ impl World {
 
     fn delay(&mut self, usual: Time) -> Time {
         let slow = self.operator.slow;
+        if slow.0 > self.now {
+            self.feel("slow operator", WHOLE);
+        }
         let extra = if slow.0 > self.now { self.operator.random.within(0, slow.1 + 1) } else { 0 };
         self.operator.random.within(MS, usual) + extra
     }
@@ -151,6 +155,9 @@ impl World {
         let is_current = self.operator.operators.get(operator).is_some_and(|this| this.life == life);
         if !is_current || (operator == 1 && self.operator.second_until <= self.now) {
             return;
+        }
+        if operator == 1 && matches!(what, What::Decide) {
+            self.feel("two operators", WHOLE);
         }
         match what {
             What::Pass => self.begin_pass(operator),
@@ -286,7 +293,8 @@ impl World {
                 self.admin_call(OPERATOR, pod.0, request, AdminCaller::Operator);
             }
             Step::Transfer { pod, to, .. } => {
-                self.call_process(pod.0, |world, process| world.transfer(process, Some(pods::name(to.0))));
+                let to = Some(pods::name(to.0));
+                self.call_process(pod.0, |world, process| world.transfer(process, to, AdminCaller::Operator));
             }
             Step::ReplaceVolume { pod, .. } => {
                 let is_same =

@@ -66,8 +66,10 @@ pub(super) enum Life {
 pub(super) enum AdminCaller {
     /// An empty disk that wants to join.
     Joiner { at: At, cluster: ClusterId },
-    /// The operator, or a person: nobody waits for the answer's text.
+    /// The operator: it looks again, and waits for no answer's text.
     Operator,
+    /// Somebody at a terminal.
+    Person,
 }
 
 #[derive(Debug)]
@@ -326,7 +328,11 @@ impl World {
     pub(super) fn sync_time(&mut self, pod: u8) -> Time {
         let slow = self.pod(pod).map_or((0, 0), |pod| pod.slow_disk);
         let usual = self.chance.within(300, 3 * MS);
-        if slow.0 > self.now { usual + self.chance.within(0, slow.1 + 1) } else { usual }
+        if slow.0 > self.now {
+            self.feel("slow disk", pod);
+            return usual + self.chance.within(0, slow.1 + 1);
+        }
+        usual
     }
 }
 

@@ -11,6 +11,7 @@ use super::event::{Happening, Input};
 use super::process::{AdminCaller, Life, Process, Running};
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
+use crate::schedule::WHOLE;
 
 /// Between two voters' campaigns after a leader's process died.
 const CAMPAIGN_STEP: u64 = 10 * MS;
@@ -23,7 +24,8 @@ impl World {
         match input {
             Input::Turn => self.turn(process),
             Input::Tick => {
-                self.after(self.tick_of(process.at.pod), Happening::Process(process.at, Input::Tick));
+                let tick = self.tick_of(process.at.pod);
+                self.after(tick, Happening::Process(process.at, Input::Tick));
                 self.node_event(process, Event::Tick)
             }
             Input::Call(asked) => self.take_call(process, asked),
@@ -137,8 +139,11 @@ impl World {
         }
         if !running.apply.is_empty() && !running.is_applying {
             running.is_applying = true;
-            let slow = self.pod(at.pod).map_or(0, |pod| pod.slow_applier);
-            let delay = slow.saturating_sub(self.now) + self.chance.within(20, 2 * MS);
+            let slow = self.pod(at.pod).map_or(0, |pod| pod.slow_applier).saturating_sub(self.now);
+            if slow > 0 {
+                self.feel("slow applier", at.pod);
+            }
+            let delay = slow + self.chance.within(20, 2 * MS);
             self.after(delay, Happening::Process(at, Input::ApplyDone));
         }
         for fetch in effects.fetch {
@@ -204,11 +209,11 @@ impl World {
                         self.after(delay, Happening::Process(at, Input::JoinAnswered { cluster, outcome }));
                     }
                 }
-                Some(AdminCaller::Operator) | None => {
-                    if let Err(refusal) = outcome {
-                        self.tell(Some(process.at), || format!("refuses: {refusal}"), 3);
-                    }
+                Some(AdminCaller::Operator | AdminCaller::Person) | None if outcome.is_err() => {
+                    self.tell(Some(process.at), || format!("refuses: {outcome:?}"), 3);
                 }
+                Some(AdminCaller::Person) => self.feel("transfer", WHOLE),
+                Some(AdminCaller::Operator) | None => {}
             },
         }
     }

@@ -64,6 +64,7 @@ impl World {
         if !self.is_live(at) || !self.process(at.pod).is_some_and(writes) {
             return;
         }
+        self.feel("torn writes", at.pod);
         if let Some(there) = self.pod_mut(at.pod) {
             there.to_tear = there.to_tear.saturating_sub(1);
         }
