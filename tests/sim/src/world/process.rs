@@ -29,8 +29,9 @@ pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 /// Small, so that snapshots are taken all the time; in some runs all the more.
 const SNAPSHOT_EVERY_BYTES: [u64; 4] = [24 << 10, 96 << 10, 256 << 10, 512 << 10];
 const TRAILING_BYTES: usize = 6 << 10;
-/// What may be pending, and how large a command may be: as in the sidecar.
-const MAX_PENDING: usize = 8_192;
+/// What may be pending: as in the sidecar, and in some runs so little that bursts are refused.
+const MAX_PENDING: [usize; 4] = [8_192, 8_192, 64, 8];
+/// How large a command may be: as in the sidecar.
 const MAX_COMMAND_BYTES: usize = (3 << 19) + (64 << 10);
 
 #[derive(Debug)]
@@ -190,13 +191,15 @@ impl World {
         };
         let which = (self.schedule.seed % SNAPSHOT_EVERY_BYTES.len() as u64) as usize;
         let snapshot_every_bytes = SNAPSHOT_EVERY_BYTES.get(which).copied().unwrap_or(24 << 10);
+        let which = (self.schedule.seed / 4 % MAX_PENDING.len() as u64) as usize;
+        let max_pending = MAX_PENDING.get(which).copied().unwrap_or(8_192);
         let config = NodeConfig {
             cluster,
             own: own.clone(),
             nonce: process.nonce,
             boot: process.dir.identity().boot,
             election_ticks: ELECTION_TICKS,
-            max_pending: MAX_PENDING,
+            max_pending,
             max_command_bytes: MAX_COMMAND_BYTES,
             snapshot_every_bytes,
             trailing_bytes: TRAILING_BYTES,
