@@ -32,7 +32,7 @@ use outrigger_core::log::ConfState;
 use outrigger_core::types::{ClusterId, Index, Term};
 
 use crate::coverage::Coverage;
-use crate::history::Operation;
+use crate::history::{self, Operation};
 use crate::invariants::{self, Invariant};
 use crate::observation::Observation;
 use crate::random::Random;
@@ -64,7 +64,7 @@ pub struct Outcome {
     pub simulated: Time,
     /// Events handled.
     pub events: u64,
-    /// Client operations that were recorded and judged.
+    /// Client operations that may have happened, and were judged; not those that were refused.
     pub operations: usize,
     /// What was met.
     pub coverage: Coverage,
@@ -180,7 +180,12 @@ impl World {
             violation: self.violation,
             simulated: self.now,
             events: self.events,
-            operations: self.clients.history.len(),
+            operations: self
+                .clients
+                .history
+                .iter()
+                .filter(|it| it.outcome != history::Outcome::Failed)
+                .count(),
             coverage: self.coverage,
             digest: self.digest,
             log: self.log,

@@ -95,6 +95,9 @@ impl World {
                 return Some(format!("orders-{pod} is not as asked for"));
             }
         }
+        if let Some(pod) = (0..replicas).find(|pod| self.process(*pod).is_some_and(|it| it.is_stopping)) {
+            return Some(format!("orders-{pod} is being stopped"));
+        }
         (0..replicas).find_map(|pod| match self.process(pod).and_then(|process| process.running()) {
             Some(running) => {
                 self.unlike_the_spec(running, committed).map(|what| format!("orders-{pod} {what}"))

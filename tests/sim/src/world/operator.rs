@@ -191,7 +191,10 @@ impl World {
     fn look_at(&mut self, operator: usize, pod: u8) {
         let reaches = self.call_passes(OPERATOR, pod) && self.call_passes(pod, OPERATOR);
         let is_lost = self.operator.random.chance(LOST_ANSWERS) || !reaches;
-        let report = if is_lost { None } else { self.report(pod) };
+        // A pod that is being deleted still answers, but what it says will not be true for long: the operator takes it for
+        // silent.
+        let is_going = self.process(pod).is_some_and(|process| process.is_stopping);
+        let report = if is_lost || is_going { None } else { self.report(pod) };
         let Some(there) = self.pod(pod) else { return };
         let (outdated, volume) = (there.outdated, &there.volume);
         let marked = volume.marked.and_then(|cluster| ClusterId::from_wire(cluster.0));
