@@ -39,6 +39,7 @@ pub(super) struct Clients {
     /// The last value that anybody read, by key: what a compare-and-set is likely to meet.
     seen: [Option<ValueId>; KEYS],
     is_over: bool,
+    is_hurried: bool,
     /// Calls from then on must not fail.
     strict_since: Option<Time>,
     pub(super) answered: Answered,
@@ -99,28 +100,28 @@ impl Clients {
             history: Vec::new(),
             seen: [None; KEYS],
             is_over: false,
+            is_hurried: false,
             strict_since: None,
             answered: Answered::default(),
         }
     }
 
-    /// From now on nobody rests for long, and nobody asks for more than one thing at a time: the liveness phase counts
-    /// answers.
-    pub(super) fn hurry(&mut self) {
+    /// From now on nobody rests for long, asks for more than one thing at a time, or turns to a member that is not asked for
+    /// any more: the liveness phase counts answers.
+    pub(super) fn hurry(&mut self, members: u8) {
+        self.is_hurried = true;
         for client in &mut self.all {
             client.pause = client.pause.min(300 * MS);
             client.burst = 1;
+            client.pod %= members.max(1);
         }
         self.answered = Answered::default();
     }
 
-    /// From now on no call may fail, whichever of so many members it goes through.
-    pub(super) fn expect_answers(&mut self, now: Time, members: u8) {
+    /// From now on no call may fail, whichever member it goes through.
+    pub(super) fn expect_answers(&mut self, now: Time) {
         self.strict_since = Some(now);
         self.answered = Answered::default();
-        for client in &mut self.all {
-            client.pod %= members.max(1);
-        }
     }
 
     pub(super) fn stop(&mut self) {
@@ -160,10 +161,8 @@ impl World {
 
     /// A pod that a client may turn to: while faults go on, also one that is not there any more.
     fn any_pod(&mut self) -> u8 {
-        let count = match self.clients.strict_since {
-            Some(_) => usize::from(self.operator.replicas),
-            None => self.pods.len(),
-        };
+        let count =
+            if self.clients.is_hurried { usize::from(self.operator.replicas) } else { self.pods.len() };
         self.clients.random.below(count.max(1)) as u8
     }
 

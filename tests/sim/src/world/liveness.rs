@@ -32,10 +32,10 @@ impl World {
     pub(super) fn check_liveness(&mut self) {
         let committed = self.known.formed.map_or(Index(0), |cluster| self.committed(cluster).0);
         self.run_until(self.now + GRACE);
-        self.clients.hurry();
+        self.clients.hurry(self.operator.replicas);
         self.wait_for_answers("a healed cluster serves");
         self.wait_until_settled(committed);
-        self.clients.expect_answers(self.now, self.operator.replicas);
+        self.clients.expect_answers(self.now);
         self.wait_for_answers("a settled cluster answers every call");
         self.clients.stop();
         self.run_until(self.now + GRACE);
