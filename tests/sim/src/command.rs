@@ -82,6 +82,9 @@ struct Many {
     /// Fail if a kind of fault, a step or a boundary was never met
     #[arg(long)]
     all_met: bool,
+    /// Runs that shrinking the first failure may take; 0: it is left as it is
+    #[arg(long, default_value_t = SHRINKING_RUNS)]
+    shrinking_runs: usize,
     #[command(flatten)]
     shape: ShapeArgs,
 }
@@ -181,9 +184,9 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
             failure.schedule.seed, failure.schedule.seconds
         ));
     }
-    if let Some(failure) = total.failures.first() {
+    if let Some(failure) = total.failures.first().filter(|_| many.shrinking_runs > 0) {
         let out = format!("target/sim/seed-{}.json", failure.schedule.seed);
-        say(&format!("  {}", shrunk_within(&failure.schedule, Path::new(&out), SHRINKING_RUNS)?.1));
+        say(&format!("  {}", shrunk_within(&failure.schedule, Path::new(&out), many.shrinking_runs)?.1));
     }
     ensure!(total.failures.is_empty(), "{} of {} seeds broke a rule", total.failures.len(), total.seeds);
     ensure!(total.seeds >= many.at_least, "{} seeds were run, {} are due", total.seeds, many.at_least);
@@ -310,8 +313,12 @@ fn shrunk_within(schedule: &Schedule, out: &Path, max_runs: usize) -> anyhow::Re
     std::fs::write(out, text + "\n").with_context(|| format!("{} cannot be written", out.display()))?;
     let faults = shrunk.schedule.faults.len();
     let what = told(&run(&shrunk.schedule, false));
+    for planted in [schedule, &shrunk.schedule] {
+        ensure_planted(planted)?;
+    }
+    let other = if shrunk.is_reseeded { " under another seed" } else { "" };
     let said = format!(
-        "shrunk in {} runs from {} to {faults} faults, {} members, {} s; replay: make sim SCHEDULE={}; {what}",
+        "shrunk in {} runs from {} to {faults} faults{other}, {} members, {} s; replay: make sim SCHEDULE={}; {what}",
         shrunk.runs,
         schedule.faults.len(),
         shrunk.schedule.replicas,
@@ -319,4 +326,13 @@ fn shrunk_within(schedule: &Schedule, out: &Path, max_runs: usize) -> anyhow::Re
         out.display()
     );
     Ok((faults, said))
+}
+
+/// A schedule that finds a planted bug has to break nothing without it: else it is something else that was found.
+fn ensure_planted(schedule: &Schedule) -> anyhow::Result<()> {
+    if let Some(mutant) = &schedule.mutant {
+        let control = run(&Schedule { mutant: None, ..schedule.clone() }, false);
+        ensure!(control.violation.is_none(), "without {mutant}, {}", told(&control));
+    }
+    Ok(())
 }

@@ -30,9 +30,12 @@ pub const STEPS: [&str; 19] = [
 ];
 
 /// Where a process was when it ended. Each has to have been met.
-pub const BOUNDARIES: [&str; 9] = [
+pub const BOUNDARIES: [&str; 12] = [
     "ended while idle",
     "ended in an append",
+    "ended in a release",
+    "ended in a purge",
+    "ended in preparing a segment",
     "ended in a snapshot's write",
     "ended in a snapshot's receipt",
     "ended in opening the directory",

@@ -1,13 +1,14 @@
 //! A disk that forgets what was not synced, tears, rots, fills up and fails.
 //!
 //! Files and directories have a present and a durable content. Written bytes become durable by a sync of the file, names by
-//! one of the directory. A power cut keeps of what was not synced whatever sectors chance says; a killed process loses
-//! nothing, and makes nothing durable either. A fuse cuts the power in the middle of whatever is being done.
+//! one of the directory. A power cut keeps of what was not synced whatever sectors chance says, and of the changes of names
+//! the first ones, however many; a killed process loses nothing, and makes nothing durable either. A fuse cuts the power in the middle of whatever is being done.
 //!
 //! May import: storage's `FileSystem`. Deliberately absent: when anything of this happens (the nemesis says).
 
 mod file;
 mod inodes;
+mod names;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,15 +29,18 @@ pub const SECTOR_BYTES: usize = 512;
 pub struct Faults {
     /// So many changes are carried out; the next one fails, and all that follow, until the process has crashed.
     pub fuse: Option<u64>,
-    /// The next sync fails and throws away what it should have made durable (as Linux does after EIO).
+    /// The next sync, of a file or of a directory, fails and throws away what it should have made durable (as Linux does
+    /// after EIO).
     pub failing_sync: bool,
+    /// The next read of a file fails. It may be of the next process.
+    pub failing_read: bool,
     /// Files take no more than so many bytes together.
     pub capacity_bytes: Option<u64>,
     /// A planted bug: syncs do nothing.
     pub lying_sync: bool,
 }
 
-/// What the disk saw, for the coverage of what a run met.
+/// What the disk saw: a fault counts when it was felt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Changes of any kind.
@@ -45,6 +49,8 @@ pub struct Counts {
     pub burnt: u64,
     /// Syncs that failed.
     pub failed_syncs: u64,
+    /// Reads that failed.
+    pub failed_reads: u64,
     /// Calls refused for want of space.
     pub full: u64,
     /// Sectors that a power cut took back.
@@ -99,6 +105,21 @@ impl SimDisk {
         change(&mut self.state().faults);
     }
 
+    /// Looks at it from outside, as if nothing were wrong with it: what only a process would meet stays in wait for one.
+    pub fn undisturbed<T>(&self, look: impl FnOnce(&Self) -> T) -> T {
+        let faults = std::mem::take(&mut self.state().faults);
+        let seen = look(self);
+        self.state().faults = faults;
+        seen
+    }
+
+    /// The files of a directory.
+    #[must_use]
+    pub fn files(&self, dir: &Path) -> Vec<String> {
+        let entries = self.state().inodes.list(dir);
+        entries.into_iter().filter(|entry| !entry.is_dir).map(|entry| entry.name).collect()
+    }
+
     /// What is wrong with it.
     #[must_use]
     pub fn faults(&self) -> Faults {
@@ -136,6 +157,12 @@ impl SimDisk {
             1 => 1_000,
             _ => 500,
         };
+        let unsynced = state.inodes.unsynced_names();
+        let names = match random.below(4) {
+            0 => 0,
+            1 => unsynced,
+            _ => random.below(unsynced + 1),
+        };
         // A disk with 4 KiB sectors under its 512-byte ones writes a block by reading it first: one that the power cut in the
         // middle of that may come back empty, with all that was in it before.
         let is_emulated = random.chance(300);
@@ -144,7 +171,7 @@ impl SimDisk {
             () if is_emulated && random.chance(500) => Fate::BlockEmptied,
             () => Fate::Lost,
         };
-        let lost = state.inodes.lose_power(fate);
+        let lost = state.inodes.lose_power(names, fate);
         state.counts.sectors_lost += lost;
     }
 
@@ -175,6 +202,12 @@ impl State {
             }
             None => Ok(()),
         }
+    }
+
+    fn fails_to_sync(&mut self) -> bool {
+        let fails = std::mem::take(&mut self.faults.failing_sync);
+        self.counts.failed_syncs += u64::from(fails);
+        fails
     }
 
     fn room_for(&mut self, more_bytes: u64) -> io::Result<()> {
@@ -252,6 +285,9 @@ impl FileSystem for SimDisk {
         state.change()?;
         if state.faults.lying_sync {
             return Ok(());
+        }
+        if state.fails_to_sync() {
+            return Err(io::Error::other("EIO"));
         }
         state.inodes.sync_dir(dir)
     }

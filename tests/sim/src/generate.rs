@@ -49,7 +49,10 @@ pub fn schedule(seed: u64, shape: Shape) -> Schedule {
     }
     while at_ms < end_ms {
         let kind = random.pick(&temper).copied().unwrap_or(0);
-        faults.push(Fault { at_ms, kind: fault(kind, replicas, &mut random) });
+        // A scale makes pods beyond the first ones: where there may be one, they are hit as often as those.
+        let more = temper.contains(&SCALE) && random.chance(500);
+        let pods = if more { MOST_PODS } else { replicas.max(3) };
+        faults.push(Fault { at_ms, kind: fault(kind, pods, &mut random) });
         if kind == KILL && random.chance(500) {
             at_ms = crash_loop(at_ms, &mut faults, &mut random);
         }
@@ -67,6 +70,11 @@ pub fn schedule(seed: u64, shape: Shape) -> Schedule {
     faults.sort_by_key(|fault| fault.at_ms);
     Schedule { seed, replicas, clients, seconds: shape.seconds, mutant: None, faults }
 }
+
+/// As many as a scale asks for at the most.
+const MOST_PODS: u8 = 7;
+/// Hosts that a partition divides: those of the pods, the clients' and the operator's.
+const HOSTS: u8 = 9;
 
 /// [`Kind::Kill`] and [`Kind::Scale`] by their numbers.
 const KILL: usize = 0;
@@ -96,10 +104,9 @@ fn temper(random: &mut Random) -> Vec<usize> {
     (0..kinds).map(|_| random.below(Kind::NAMES.len())).collect()
 }
 
-fn fault(kind: usize, replicas: u8, random: &mut Random) -> Kind {
-    // Pods beyond the first ones exist only after a scale; a fault of a pod that is not there does nothing.
-    let pods = u64::from(replicas.max(3));
-    let pod = random.below(pods as usize) as u8;
+/// A fault of one of so many pods. Of one that is not there it does nothing.
+fn fault(kind: usize, pods: u8, random: &mut Random) -> Kind {
+    let pod = random.below(usize::from(pods)) as u8;
     let ms = match random.below(4) {
         0 => random.within(50, 500) as u32,
         1 | 2 => random.within(500, 5_000) as u32,
@@ -113,11 +120,11 @@ fn fault(kind: usize, replicas: u8, random: &mut Random) -> Kind {
         5 => Kind::Wipe { pod },
         6 => Kind::Pause { pod, ms },
         7 => {
-            let side = (0..pods as u8).filter(|_| random.chance(450)).collect();
+            let side = (0..HOSTS).filter(|_| random.chance(450)).collect();
             Kind::Partition { side, ms }
         }
         8 => {
-            let from = random.below(pods as usize) as u8;
+            let from = random.below(usize::from(pods)) as u8;
             Kind::OneWay { from, to: pod, ms }
         }
         9 => Kind::Lossy {
@@ -143,6 +150,7 @@ fn fault(kind: usize, replicas: u8, random: &mut Random) -> Kind {
         24 => Kind::ForgetRegister,
         25 => Kind::Roll,
         26 => Kind::SlowApplier { pod, ms },
+        29 => Kind::FailedRead { pod },
         28 => Kind::TornWrites { pod, times: random.within(1, 5) as u8 },
         _ => Kind::FuseAtStart { pod, changes: random.within(0, 40) as u32, power: random.chance(500) },
     }

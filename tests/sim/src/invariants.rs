@@ -4,7 +4,6 @@
 //! the end, by [`crate::linearizability`].
 
 mod abandoned_for_ever;
-mod acknowledged_after_forming;
 mod bounds;
 mod committed_immutable;
 mod durable_comes_back;
@@ -19,6 +18,7 @@ mod monotonic;
 mod one_change;
 mod one_cluster;
 mod removed_ids;
+mod served_after_forming;
 mod shadow;
 
 use crate::observation::Observation;
@@ -53,7 +53,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<removed_ids::RemovedIds>::default(),
         Box::<incarnations::Incarnations>::default(),
         Box::<durable_comes_back::DurableComesBack>::default(),
-        Box::<acknowledged_after_forming::AcknowledgedAfterForming>::default(),
+        Box::<served_after_forming::ServedAfterForming>::default(),
         Box::<abandoned_for_ever::AbandonedForEver>::default(),
     ]
 }

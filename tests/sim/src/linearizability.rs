@@ -1,9 +1,10 @@
 //! The judge of histories: is there one order of all operations that explains every answer and respects real time?
 //!
 //! Two ways to a proof. `revisions`: the answers of an MVCC store carry revisions, and a revision *is* a place in one
-//! order; when that order explains everything, it is the proof, in linear time. `search`: else, key by key, the
-//! memoised search of Wing & Gong as improved by Lowe ("Testing for linearizability", 2017), which looks at values
-//! only. Running out of budget is a violation, never a pass. `acknowledged` asks the simpler question whether every
+//! order; when that order explains everything, it is the proof, in linear time. Where it puts two writes in one place, or
+//! an operation before one that had ended, the store has lied, whatever its values say. `search`: where only a value is not
+//! explained, key by key, the memoised search of Wing & Gong as improved by Lowe ("Testing for linearizability", 2017),
+//! which looks at values only and lets writes of unknown outcome stand anywhere. Running out of budget is a violation, never a pass. `acknowledged` asks the simpler question whether every
 //! acknowledged write is there, `once` whether each happened once.
 //!
 //! May import: `history`. Deliberately absent: clocks and randomness; a history has one verdict.
@@ -39,6 +40,9 @@ pub enum Proof {
 /// Why a history is not accepted.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Violation {
+    /// The revisions that clients were told contradict each other or real time.
+    #[error("the revisions are no order: {0}")]
+    Revisions(#[source] Contradiction),
     /// No order of the key's operations explains the answers.
     #[error(
         "key {} is not linearizable: no order of its {operations} operations explains every answer; \
@@ -73,7 +77,10 @@ pub const DEFAULT_BUDGET_STEPS: u64 = 20_000_000;
 pub fn check(history: &[Operation], budget_steps: u64) -> Result<Proof, Violation> {
     let contradiction = match revisions::check(history) {
         Ok(()) => return Ok(Proof::Revisions),
-        Err(contradiction) => contradiction,
+        Err(contradiction @ (Contradiction::SharedRevision(_) | Contradiction::RealTime(_))) => {
+            return Err(Violation::Revisions(contradiction));
+        }
+        Err(contradiction @ Contradiction::Value { .. }) => contradiction,
     };
     let mut keys: BTreeMap<KeyId, Vec<Operation>> = BTreeMap::new();
     for operation in history {

@@ -24,6 +24,13 @@ pub enum Observation {
         /// Which cluster.
         cluster: ClusterId,
     },
+    /// A process is about to give its directory another id, in so many words: it was removed, or gives its cluster up.
+    GivesUp {
+        /// The id that ends.
+        member: MemberId,
+        /// Which disk.
+        disk: u64,
+    },
     /// The process that had it is gone.
     Closed {
         /// Its id.
@@ -69,6 +76,8 @@ pub enum Observation {
         term: Term,
         /// The highest index that any node knows to be committed.
         at: Index,
+        /// That entry's term.
+        committed: Term,
         /// What the leader has there.
         holds: Holds,
     },
@@ -136,10 +145,14 @@ pub enum Observation {
         /// Whether clients are served.
         formed: bool,
     },
-    /// A client was told that its write is done.
-    Acknowledged {
+    /// A client was told that its write is done, or what it read.
+    Served {
         /// By a member of this cluster.
         cluster: ClusterId,
+        /// By which.
+        member: MemberId,
+        /// Whether it knows its cluster to be formed.
+        formed: bool,
     },
 }
 
@@ -165,6 +178,8 @@ pub struct LogChange {
     pub entries: Vec<Line>,
     /// The newest hard state.
     pub hard_state: Option<HardState>,
+    /// More than one frame of the log holds: some of its entries may be durable without those behind them.
+    pub is_large: bool,
 }
 
 /// What a log says when it is read back.

@@ -69,7 +69,9 @@ pub enum Kind {
     FullDisk { pod: u8, ms: u32 },
     /// The next sync fails.
     FailedSync { pod: u8 },
-    /// A bit of the log, before its last frame, or of the snapshot flips; then the process is killed.
+    /// The next read from the disk fails, in this process or the next one.
+    FailedRead { pod: u8 },
+    /// A bit of the log, before its last frame, or of a snapshot flips; then the process is killed.
     Rot { pod: u8 },
     /// A person moves the leadership.
     Transfer { to: u8 },
@@ -97,6 +99,9 @@ pub enum Kind {
     SlowApplier { pod: u8, ms: u32 },
 }
 
+/// In place of a pod: all of them.
+pub const WHOLE: u8 = u8::MAX;
+
 impl Kind {
     /// Its name, for the coverage.
     #[must_use]
@@ -118,6 +123,7 @@ impl Kind {
             Self::SlowDisk { .. } => "slow disk",
             Self::FullDisk { .. } => "full disk",
             Self::FailedSync { .. } => "failed sync",
+            Self::FailedRead { .. } => "failed read",
             Self::Rot { .. } => "bit rot",
             Self::Transfer { .. } => "transfer",
             Self::Scale { .. } => "scale",
@@ -134,8 +140,45 @@ impl Kind {
         }
     }
 
+    /// Whose it is to be felt, if that is not at once: it counts only then. A slow disk that nothing is written to, or a loss
+    /// of messages where none is sent, has tested nothing. [`WHOLE`]: nobody's in particular.
+    #[must_use]
+    pub const fn felt_by(&self) -> Option<u8> {
+        match self {
+            Self::Fuse { pod, .. }
+            | Self::FuseAtStart { pod, .. }
+            | Self::TornWrites { pod, .. }
+            | Self::SlowDisk { pod, .. }
+            | Self::FullDisk { pod, .. }
+            | Self::FailedSync { pod }
+            | Self::FailedRead { pod }
+            | Self::ClockDrift { pod, .. }
+            | Self::SlowApplier { pod, .. } => Some(*pod),
+            Self::Partition { .. }
+            | Self::OneWay { .. }
+            | Self::Lossy { .. }
+            | Self::SlowNetwork { .. }
+            | Self::Transfer { .. }
+            | Self::TwoOperators { .. }
+            | Self::SlowOperator { .. } => Some(WHOLE),
+            Self::Kill { .. }
+            | Self::PowerCut { .. }
+            | Self::PowerCutAll
+            | Self::Wipe { .. }
+            | Self::Pause { .. }
+            | Self::Rot { .. }
+            | Self::Scale { .. }
+            | Self::Snapshot { .. }
+            | Self::Move { .. }
+            | Self::FalseAlarm { .. }
+            | Self::OperatorCrash
+            | Self::ForgetRegister
+            | Self::Roll => None,
+        }
+    }
+
     /// All names, for the test that none is never met.
-    pub const NAMES: [&'static str; 29] = [
+    pub const NAMES: [&'static str; 30] = [
         "kill",
         "power cut",
         "power cut of all",
@@ -165,5 +208,6 @@ impl Kind {
         "slow applier",
         "end at a write of the start",
         "torn writes",
+        "failed read",
     ];
 }

@@ -1,7 +1,7 @@
 //! Makes a failing schedule small: fewer faults, fewer clients, fewer members, shorter, as long as it fails.
 //!
 //! Delta debugging (Zeller, Hildebrandt: "Simplifying and isolating failure-inducing input", 2002) over the list of faults,
-//! then the sizes. Any failure counts: a run without some fault goes another way, and another rule may break first.
+//! then the sizes. Only the same rule counts: what breaks another one is another failure.
 
 use crate::runs::run;
 use crate::schedule::Schedule;
@@ -18,35 +18,42 @@ pub struct Shrunk {
     pub schedule: Schedule,
     /// Runs that it took.
     pub runs: usize,
+    /// It fails under another seed than the one that was shrunk, which has more faults.
+    pub is_reseeded: bool,
 }
 
 /// Shrinks within so many runs.
 #[must_use]
 pub fn shrink(failing: &Schedule, max_runs: usize) -> Shrunk {
-    let mut shrinking = Shrinking { best: failing.clone(), left: max_runs, next_seed: 0 };
+    let rule = run(failing, false).violation.map(|violation| violation.rule);
+    let mut shrinking = Shrinking { best: failing.clone(), rule, left: max_runs, next_seed: 0 };
     shrinking.cut_end();
     shrinking.drop_faults();
     shrinking.smaller();
     shrinking.drop_faults();
     shrinking.reseed();
-    Shrunk { runs: max_runs - shrinking.left, schedule: shrinking.best }
+    let is_reseeded = shrinking.best.seed != failing.seed;
+    Shrunk { runs: max_runs - shrinking.left, schedule: shrinking.best, is_reseeded }
 }
 
 struct Shrinking {
     best: Schedule,
+    /// What it breaks.
+    rule: Option<String>,
     left: usize,
     /// The last one tried by reseeding.
     next_seed: u64,
 }
 
 impl Shrinking {
-    /// Takes it over if it fails.
+    /// Takes it over if it breaks the same rule.
     fn try_it(&mut self, schedule: Schedule) -> bool {
         if self.left == 0 || schedule == self.best {
             return false;
         }
         self.left -= 1;
-        let fails = run(&schedule, false).violation.is_some();
+        let broken = run(&schedule, false).violation.map(|violation| violation.rule);
+        let fails = broken.is_some() && broken == self.rule;
         if fails {
             self.best = schedule;
         }

@@ -8,16 +8,19 @@
 //!
 //! May import: everything of ours that is synchronous. Deliberately absent: threads, clocks, tokio.
 
+mod calls;
 mod clients;
 mod empty;
 mod end;
 mod event;
 mod forge;
+mod liveness;
 mod nemesis;
 mod operator;
 mod pods;
 mod process;
 mod report;
+mod sight;
 mod snapshots;
 mod streams;
 mod turn;
@@ -25,10 +28,11 @@ mod writes;
 
 use std::collections::{BTreeMap, BinaryHeap};
 
+use outrigger_core::log::ConfState;
 use outrigger_core::types::{ClusterId, Index, Term};
 
 use crate::coverage::Coverage;
-use crate::history::Operation;
+use crate::history::{self, Operation};
 use crate::invariants::{self, Invariant};
 use crate::observation::Observation;
 use crate::random::Random;
@@ -61,11 +65,11 @@ pub struct Outcome {
     pub simulated: Time,
     /// Events handled.
     pub events: u64,
-    /// Client operations that were recorded and judged.
+    /// Client operations that may have happened, and were judged; not those that were refused.
     pub operations: usize,
     /// What was met.
     pub coverage: Coverage,
-    /// A digest of all that happened, in order.
+    /// A digest of all that happened, every event and message of it, in order.
     pub digest: u64,
     /// All that happened, line by line, if it was asked for.
     pub log: Option<String>,
@@ -113,7 +117,8 @@ struct Known {
     formed: Option<ClusterId>,
     disks: u64,
     incarnations: u32,
-    configured: Index,
+    /// By cluster, the newest configuration that any member has applied, with its index.
+    configurations: BTreeMap<ClusterId, (Index, ConfState)>,
 }
 
 impl std::fmt::Debug for World {
@@ -176,7 +181,12 @@ impl World {
             violation: self.violation,
             simulated: self.now,
             events: self.events,
-            operations: self.clients.history.len(),
+            operations: self
+                .clients
+                .history
+                .iter()
+                .filter(|it| it.outcome != history::Outcome::Failed)
+                .count(),
             coverage: self.coverage,
             digest: self.digest,
             log: self.log,
@@ -191,9 +201,10 @@ impl World {
                 Some(next) if next.at < end => {}
                 Some(_) | None => break,
             }
-            let Some(Scheduled { at, happening, .. }) = self.queue.pop() else { break };
+            let Some(Scheduled { at, sequence, happening }) = self.queue.pop() else { break };
             self.now = at;
             self.events += 1;
+            self.fold([at, sequence, happening.digest()]);
             self.happen(happening);
         }
         self.now = self.now.max(end);
@@ -223,12 +234,16 @@ impl World {
         }
     }
 
+    fn fold(&mut self, parts: [u64; 3]) {
+        for part in parts {
+            self.digest = (self.digest.rotate_left(7) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
     /// Takes a line into the digest, and into the log if there is one.
     fn tell(&mut self, at: Option<At>, what: impl FnOnce() -> String, number: u64) {
         let pod = at.map_or(u64::MAX, |at| u64::from(at.pod) << 32 | u64::from(at.incarnation));
-        for part in [self.now, pod, number] {
-            self.digest = (self.digest.rotate_left(7) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
+        self.fold([self.now, pod, number]);
         if let Some(log) = &mut self.log {
             use std::fmt::Write as _;
             let who = at.map_or_else(|| "-".to_owned(), |at| format!("orders-{}#{}", at.pod, at.incarnation));
@@ -246,9 +261,10 @@ impl World {
         let across = match seen {
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => Some(ClusterId(0)),
+            | Observation::Served { .. } => Some(ClusterId(0)),
             Observation::Issued { .. }
             | Observation::Persisted { .. }
             | Observation::Interrupted { .. }

@@ -209,6 +209,10 @@ pub(crate) fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Re
 /// Makes the name of `path` durable.
 pub(crate) fn sync_parent(fs: &dyn FileSystem, path: &Path) -> Result<(), IoFailure> {
     match path.parent() {
+        // Of a path with one part, that is the working directory.
+        Some(parent) if parent.as_os_str().is_empty() => {
+            fs.sync_dir(Path::new(".")).naming("sync the directory", path)
+        }
         Some(parent) => fs.sync_dir(parent).naming("sync the directory", parent),
         None => Ok(()),
     }

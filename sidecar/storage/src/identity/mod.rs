@@ -23,6 +23,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,10 +127,11 @@ impl DataDir {
         if fresh.0 == 0 {
             return Err(IdentityError::ZeroId);
         }
-        if !fs.exists(dir).naming("look for", dir)? {
+        let is_there = fs.exists(dir).naming("look for", dir)?;
+        if !is_there {
             fs.create_dir(dir).naming("create the directory", dir)?;
-            sync_parent(&*fs, dir)?;
         }
+        sync_name(&*fs, dir, is_there)?;
         let lock_path = dir.join(LOCK);
         let lock = fs.lock(&lock_path).naming("lock", &lock_path)?;
         let lock = lock.ok_or_else(|| IdentityError::Locked { dir: dir.to_path_buf() })?;
@@ -318,6 +320,21 @@ impl DataDir {
         self.identity = identity;
         Ok(())
     }
+}
+
+/// Makes the directory's own name durable, also where it is there: an earlier start may have ended before it did, and a power
+/// cut would take the whole directory, with all that was made durable in it. Where this process may not open the parent,
+/// or that is on a file system which nobody writes to, the directory is a volume's, and its name is nobody's to lose.
+fn sync_name(fs: &dyn FileSystem, dir: &Path, is_there: bool) -> Result<(), IoFailure> {
+    match sync_parent(fs, dir) {
+        Err(failure) if is_there && is_of_others(&failure) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_of_others(failure: &IoFailure) -> bool {
+    let kind = failure.source.kind();
+    matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The addresses are a convenience: damaged, they count as unknown.

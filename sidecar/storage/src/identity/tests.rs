@@ -58,6 +58,24 @@ fn the_boot_counter_never_repeats_however_the_opening_ends() {
 }
 
 #[test]
+fn a_directory_that_an_earlier_start_left_unsynced_is_there_after_a_power_cut() {
+    let deep = data_dir().join("deep");
+    let open = |fs: &SimFs, fresh| DataDir::open(fs.shared(), &deep, fresh);
+    let fs = SimFs::new();
+    fs.set_faults(Faults { stop_at: Some(1), ..Faults::default() });
+    assert!(open(&fs, FIRST).is_err(), "it ends between making the directory and syncing its name");
+    let fs = fs.kill();
+    assert_eq!(open(&fs, FIRST).unwrap().identity().boot, 1);
+    let dir = open(&fs.crash(|| false), SECOND).unwrap();
+    assert_eq!((dir.identity().member, dir.identity().boot), (FIRST, 2));
+}
+
+#[test]
+fn the_name_of_a_path_with_one_part_is_in_the_working_directory() {
+    sync_parent(&*crate::fs::RealFs::shared(), Path::new("data")).unwrap();
+}
+
+#[test]
 fn a_second_process_is_refused_and_told_the_directory() {
     let fs = SimFs::new();
     let first = open_as(&fs, FIRST).unwrap();

@@ -20,9 +20,7 @@ impl SimFile {
         if state.faults.lying_sync {
             return Ok(());
         }
-        if state.faults.failing_sync {
-            state.faults.failing_sync = false;
-            state.counts.failed_syncs += 1;
+        if state.fails_to_sync() {
             state.inodes.file(self.inode)?.forget_dirty();
             return Err(io::Error::other("EIO"));
         }
@@ -33,7 +31,12 @@ impl SimFile {
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        Ok(self.disk.state().inodes.file(self.inode)?.read(buffer, offset))
+        let mut state = self.disk.state();
+        if std::mem::take(&mut state.faults.failing_read) {
+            state.counts.failed_reads += 1;
+            return Err(io::Error::other("EIO"));
+        }
+        Ok(state.inodes.file(self.inode)?.read(buffer, offset))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

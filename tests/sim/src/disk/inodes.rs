@@ -10,6 +10,7 @@ use std::path::{Component, Path};
 use outrigger_storage::fs::DirEntry;
 
 use super::SECTOR_BYTES;
+use super::names::{Change, Unsynced};
 
 /// What disks write as one under their sectors.
 const BLOCK_BYTES: usize = 4_096;
@@ -49,12 +50,13 @@ enum Inode {
 pub(super) struct Inodes {
     all: Vec<Inode>,
     used_bytes: u64,
+    unsynced: Unsynced,
 }
 
 impl Default for Inodes {
     fn default() -> Self {
         let root = Inode::Dir { now: BTreeMap::new(), durable: BTreeMap::new() };
-        Self { all: vec![root], used_bytes: 0 }
+        Self { all: vec![root], used_bytes: 0, unsynced: Unsynced::default() }
     }
 }
 
@@ -197,16 +199,27 @@ impl Inodes {
         }
     }
 
-    fn place<'a>(&mut self, path: &'a Path) -> io::Result<(&mut BTreeMap<String, Number>, &'a str)> {
+    /// The directory that a path's last name is in, and that name.
+    fn place<'a>(&self, path: &'a Path) -> io::Result<(Number, &'a str)> {
         let name = names(path).last().ok_or_else(not_found)?;
-        let parent = path.parent().ok_or_else(not_found)?;
-        Ok((self.entries(parent)?, name))
+        Ok((self.find(path.parent().ok_or_else(not_found)?)?, name))
+    }
+
+    /// Changes a name, not yet durably; gives what it led to before.
+    fn set_name(&mut self, change: &Change) -> Option<Number> {
+        let Some(Inode::Dir { now, .. }) = self.all.get_mut(change.dir) else { return None };
+        match change.to {
+            Some(to) => now.insert(change.name.clone(), to),
+            None => now.remove(&change.name),
+        }
     }
 
     fn add(&mut self, path: &Path, inode: Inode) -> io::Result<Number> {
         let number = self.all.len();
-        let (entries, name) = self.place(path)?;
-        entries.insert(name.to_owned(), number);
+        let (dir, name) = self.place(path)?;
+        let change = Change { dir, name: name.to_owned(), to: Some(number) };
+        self.set_name(&change);
+        self.unsynced.note(vec![change]);
         self.all.push(inode);
         Ok(number)
     }
@@ -239,12 +252,15 @@ impl Inodes {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let (entries, name) = self.place(from)?;
-        let at = entries.remove(name).ok_or_else(not_found)?;
-        let (entries, name) = self.place(to)?;
-        if let Some(replaced) = entries.insert(name.to_owned(), at) {
+        let at = self.find(from)?;
+        let ((from_dir, from_name), (to_dir, to_name)) = (self.place(from)?, self.place(to)?);
+        let goes = Change { dir: from_dir, name: from_name.to_owned(), to: None };
+        let comes = Change { dir: to_dir, name: to_name.to_owned(), to: Some(at) };
+        self.set_name(&goes);
+        if let Some(replaced) = self.set_name(&comes) {
             self.release(replaced);
         }
+        self.unsynced.note(vec![goes, comes]);
         Ok(())
     }
 
@@ -253,8 +269,10 @@ impl Inodes {
         if matches!(self.all.get(at), Some(Inode::Dir { now, .. }) if !now.is_empty()) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        let (entries, name) = self.place(path)?;
-        entries.remove(name).ok_or_else(not_found)?;
+        let (dir, name) = self.place(path)?;
+        let change = Change { dir, name: name.to_owned(), to: None };
+        self.set_name(&change);
+        self.unsynced.note(vec![change]);
         self.release(at);
         Ok(())
     }
@@ -271,6 +289,7 @@ impl Inodes {
         match self.all.get_mut(at) {
             Some(Inode::Dir { now, durable }) => {
                 durable.clone_from(now);
+                self.unsynced.synced(at);
                 Ok(())
             }
             Some(Inode::File(_) | Inode::Gone) | None => Err(not_found()),
@@ -302,8 +321,21 @@ impl Inodes {
         Ok(())
     }
 
-    /// Names and contents go back to what is durable, but for what `fate` spares; returns how many were lost.
-    pub(super) fn lose_power(&mut self, mut fate: impl FnMut() -> Fate) -> u64 {
+    /// How many changes of names no sync has made durable.
+    pub(super) fn unsynced_names(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Names and contents go back to what is durable, but for the first `names` changes of names and what `fate` spares of
+    /// contents; returns how many sectors were lost.
+    pub(super) fn lose_power(&mut self, names: usize, mut fate: impl FnMut() -> Fate) -> u64 {
+        for Change { dir, name, to } in self.unsynced.take_first(names) {
+            let Some(Inode::Dir { durable, .. }) = self.all.get_mut(dir) else { continue };
+            match to {
+                Some(to) => drop(durable.insert(name, to)),
+                None => drop(durable.remove(&name)),
+            }
+        }
         let mut lost = 0;
         for inode in &mut self.all {
             match inode {

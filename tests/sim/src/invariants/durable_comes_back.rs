@@ -6,7 +6,7 @@ use outrigger_core::types::MemberId;
 
 use super::Invariant;
 use super::shadow::Shadow;
-use crate::observation::{LogChange, LogState, Observation};
+use crate::observation::{Line, LogChange, LogState, Observation};
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -26,8 +26,18 @@ fn is_it(shadow: &Shadow, log: &LogState) -> bool {
     same_state && log.last == shadow.last() && held.eq(log.entries.iter().copied())
 }
 
+/// The shadow with the first of the part's entries, up to where the log ends.
+fn with_pieces(shadow: &Shadow, part: &LogChange, log: &LogState) -> Shadow {
+    let is_there = |line: &&Line| line.index <= log.last;
+    let entries = part.entries.iter().take_while(is_there).copied().collect();
+    let mut shadow = shadow.clone();
+    shadow.apply(&LogChange { entries, ..part.clone() });
+    shadow
+}
+
 impl Disk {
-    /// A batch may have been split: term and vote first, then the entries, the commit index last.
+    /// A batch may have been split: term and vote first, then the entries, the commit index last. Between the entries only
+    /// where a frame does not hold them all.
     fn may_say(&self, log: &LogState) -> bool {
         let mut shadow = self.durable.clone();
         if is_it(&shadow, log) {
@@ -43,6 +53,9 @@ impl Disk {
                 LogChange { entries: change.entries.clone(), ..LogChange::default() },
             ];
             for part in parts {
+                if change.is_large && is_it(&with_pieces(&shadow, &part, log), log) {
+                    return true;
+                }
                 shadow.apply(&part);
                 if is_it(&shadow, log) {
                     return true;
@@ -88,6 +101,7 @@ impl Invariant for DurableComesBack {
             }
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Leads { .. }
@@ -96,7 +110,7 @@ impl Invariant for DurableComesBack {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => {}
+            | Observation::Served { .. } => {}
         }
         Ok(())
     }
@@ -136,5 +150,12 @@ mod tests {
         breaks_only(name, &[written(), recovered(&[(1, 1)], 1)]);
         breaks_only(name, &[written(), under_way(), recovered(&[(1, 1)], 1)]);
         breaks_only(name, &[written(), recovered(&[(1, 1), (2, 1), (3, 1)], 3)]);
+        let cut = |is_large| Observation::Interrupted {
+            member: MemberId(1),
+            changes: vec![LogChange { is_large, ..entries(&[line(3, 1), line(4, 1)]) }],
+        };
+        let first_piece = || recovered(&[(1, 1), (2, 1), (3, 1)], 3);
+        breaks_nothing(&[written(), cut(true), first_piece()]);
+        breaks_only(name, &[written(), cut(false), first_piece()]);
     }
 }

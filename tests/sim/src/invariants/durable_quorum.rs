@@ -41,6 +41,7 @@ impl Invariant for DurableQuorum {
             }
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Interrupted { .. }
@@ -49,7 +50,7 @@ impl Invariant for DurableQuorum {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => {}
+            | Observation::Served { .. } => {}
         }
         Ok(())
     }

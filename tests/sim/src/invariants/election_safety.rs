@@ -36,7 +36,7 @@ mod tests {
 
     fn leads(member: u64, term: u64) -> Observation {
         let (member, term) = (MemberId(member), Term(term));
-        Observation::Leads { member, term, at: Index(0), holds: Holds::Nothing }
+        Observation::Leads { member, term, at: Index(0), committed: Term(0), holds: Holds::Compacted }
     }
 
     #[test]

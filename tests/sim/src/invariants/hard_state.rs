@@ -39,6 +39,7 @@ impl Invariant for TermAndVote {
             Observation::Recovered { member, log } => self.follows(*member, log.hard_state),
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Interrupted { .. }
@@ -48,7 +49,7 @@ impl Invariant for TermAndVote {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => Ok(()),
+            | Observation::Served { .. } => Ok(()),
         }
     }
 }

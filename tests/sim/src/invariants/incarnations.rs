@@ -1,4 +1,5 @@
-//! An id belongs to one disk, for ever, and at most one process runs under it.
+//! An id belongs to one disk, for ever, and at most one process runs under it. A disk keeps its id until its process says
+//! that it gives it up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use crate::observation::Observation;
 #[derive(Debug, Default)]
 pub(super) struct Incarnations {
     disks: BTreeMap<MemberId, u64>,
+    ids: BTreeMap<u64, MemberId>,
     live: BTreeSet<MemberId>,
 }
 
@@ -25,9 +27,16 @@ impl Invariant for Incarnations {
                 if known != *disk {
                     return Err(format!("{member} was on disk {known} and is on disk {disk} now"));
                 }
+                let kept = *self.ids.entry(*disk).or_insert(*member);
+                if kept != *member {
+                    return Err(format!("disk {disk} was {kept}'s, and is {member}'s now"));
+                }
                 if !self.live.insert(*member) {
                     return Err(format!("two processes run as {member}"));
                 }
+            }
+            Observation::GivesUp { disk, .. } => {
+                self.ids.remove(disk);
             }
             Observation::Closed { member } => {
                 self.live.remove(member);
@@ -43,7 +52,7 @@ impl Invariant for Incarnations {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => {}
+            | Observation::Served { .. } => {}
         }
         Ok(())
     }
@@ -59,9 +68,12 @@ mod tests {
         let opened =
             |member, disk| Observation::Opened { member: MemberId(member), disk, abandoned: Vec::new() };
         let closed = |member| Observation::Closed { member: MemberId(member) };
+        let gives_up = Observation::GivesUp { member: MemberId(1), disk: 1 };
         breaks_nothing(&[opened(1, 1), closed(1), opened(1, 1), opened(2, 2)]);
+        breaks_nothing(&[opened(1, 1), gives_up, closed(1), opened(2, 1)]);
         let name = "one live incarnation of an id, on one disk";
         breaks_only(name, &[opened(1, 1), closed(1), opened(1, 2)]);
         breaks_only(name, &[opened(1, 1), opened(1, 1)]);
+        breaks_only(name, &[opened(1, 1), closed(1), opened(2, 1)]);
     }
 }

@@ -43,6 +43,7 @@ impl Invariant for LogMatching {
             Observation::Recovered { member, log } => self.logs.entry(*member).or_default().restore(log),
             Observation::Opened { .. }
             | Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Closed { .. }
             | Observation::Issued { .. }
             | Observation::Interrupted { .. }
@@ -52,7 +53,7 @@ impl Invariant for LogMatching {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => {}
+            | Observation::Served { .. } => {}
         }
         Ok(())
     }

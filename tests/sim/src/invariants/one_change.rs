@@ -39,6 +39,7 @@ impl Invariant for OneChange {
                 self.0.remove(member);
             }
             Observation::Abandoned { .. }
+            | Observation::GivesUp { .. }
             | Observation::Persisted { .. }
             | Observation::Interrupted { .. }
             | Observation::Recovered { .. }
@@ -48,7 +49,7 @@ impl Invariant for OneChange {
             | Observation::Progress { .. }
             | Observation::State { .. }
             | Observation::Configured { .. }
-            | Observation::Acknowledged { .. } => {}
+            | Observation::Served { .. } => {}
         }
         Ok(())
     }

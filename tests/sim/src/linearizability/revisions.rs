@@ -2,7 +2,8 @@
 //!
 //! A write stands at its revision, a read behind the write of the revision that its header names. If that order
 //! respects real time and explains every value, it is a linearization of the whole store, not only of each key.
-//! A contradiction here is not yet a verdict: a write whose outcome nobody knows has no revision to stand at.
+//! A value that is not explained is not yet a verdict: a write whose outcome nobody knows has no revision to stand at. Two
+//! writes at one revision, or a revision against real time, are one: what stands in the order stands there by an answer.
 
 use std::collections::HashMap;
 

@@ -134,25 +134,24 @@ fn a_failed_write_that_is_read_is_rejected() {
 }
 
 #[test]
-fn revisions_that_go_back_across_keys_are_not_a_proof() {
+fn revisions_that_go_back_across_keys_or_meet_are_a_violation_though_each_key_alone_is_fine() {
     let mut other = put(2, 2, 20, 30);
     other.key = KeyId(1);
-    // Each key alone is fine, so the search accepts; the proof says what the revisions contradict.
-    let verdict = check(&[put(1, 3, 0, 10), other], BUDGET).unwrap();
-    assert!(
-        matches!(verdict, Proof::Search { contradiction: Contradiction::RealTime(_), .. }),
-        "{verdict:?}"
-    );
-    let shared = check(&[put(1, 2, 0, 10), put(2, 2, 20, 30)], BUDGET).unwrap();
-    assert!(
-        matches!(shared, Proof::Search { contradiction: Contradiction::SharedRevision(Revision(2)), .. }),
-        "{shared:?}"
-    );
+    for (trace, what) in [
+        ([put(1, 3, 0, 10), other], "against real time"),
+        ([put(1, 2, 0, 10), put(2, 2, 20, 30)], "two writes at one revision"),
+        ([put(1, 3, 0, 10), put(2, 2, 20, 30)], "backwards on one key"),
+    ] {
+        assert!(search::check_key(KeyId(0), &trace[..1], BUDGET).is_ok());
+        let verdict = check(&trace, BUDGET);
+        assert!(matches!(verdict, Err(Violation::Revisions(_))), "{what}: {verdict:?}");
+    }
 }
 
 #[test]
 fn running_out_of_budget_is_a_violation() {
-    let trace = [put(1, 3, 0, 10), put(2, 2, 20, 30)];
+    let trace = [put(1, 2, 0, 10), maybe_put(2, 20, 30), cas(Some(1), 3, not_equal(3), 40, 50)];
+    assert!(matches!(check(&trace, BUDGET), Ok(Proof::Search { .. })));
     assert_eq!(check(&trace, 1), Err(Violation::OutOfBudget { key: KeyId(0), steps: 2 }));
 }
 

@@ -49,44 +49,47 @@ impl World {
         seeds
     }
 
-    /// Asks everyone, and a member among them to be let in.
+    /// Asks everyone, and a member among them to be let in. What comes of that begins the next round, else time does.
     pub(super) fn round(&mut self, process: &mut Process) -> Ending {
-        let Life::Empty { joining } = &process.life else { return Ending::GoesOn };
-        if joining.is_some() {
-            return Ending::GoesOn;
-        }
+        let Life::Empty { joining: None } = &process.life else { return Ending::GoesOn };
         let jitter = process.random.within(0, 100 * MS);
-        self.after(ROUND + jitter, Happening::Process(process.at, Input::Round));
+        let Some((seed, cluster)) = self.whom_to_join(process) else {
+            self.after(ROUND + jitter, Happening::Process(process.at, Input::Round));
+            return Ending::GoesOn;
+        };
+        let Ok(own) = self.own_route(&mut process.dir, process.at.pod) else {
+            return Ending::Crash(boundary::OPENING);
+        };
+        process.life = Life::Empty { joining: Some(cluster) };
+        let abandoned = process.dir.identity().abandoned.clone();
+        let request = AdminRequest::Join { cluster, route: own, abandoned };
+        let caller = AdminCaller::Joiner { at: process.at, cluster };
+        let late = Input::JoinAnswered { cluster, outcome: Err(Refusal::Timeout) };
+        self.after(JOIN_TIMEOUT, Happening::Process(process.at, late));
+        self.admin_call(process.at.pod, seed, request, caller);
+        Ending::GoesOn
+    }
+
+    /// A member among those who answer, if all members are of one cluster, and not of one that this disk has abandoned.
+    fn whom_to_join(&mut self, process: &mut Process) -> Option<(u8, ClusterId)> {
         let abandoned = process.dir.identity().abandoned.clone();
         let members: Vec<Seed> = self
             .seeds(process.at)
             .into_iter()
             .filter(|seed| seed.cluster.is_some_and(|cluster| !abandoned.contains(&cluster)))
             .collect();
-        let Some(first) = members.first().and_then(|seed| seed.cluster) else { return Ending::GoesOn };
+        let first = members.first()?.cluster?;
         if members.iter().any(|seed| seed.cluster != Some(first)) {
-            return Ending::GoesOn;
+            return None;
         }
-        let Ok(own) = self.own_route(&mut process.dir, process.at.pod) else {
-            return Ending::Crash(boundary::OPENING);
-        };
-        let Some(seed) = process.random.pick(&members) else { return Ending::GoesOn };
-        process.life = Life::Empty { joining: Some(first) };
-        let request = AdminRequest::Join { cluster: first, route: own, abandoned };
-        let caller = AdminCaller::Joiner { at: process.at, cluster: first };
-        self.after(
-            JOIN_TIMEOUT,
-            Happening::Process(
-                process.at,
-                Input::JoinAnswered { cluster: first, outcome: Err(Refusal::Timeout) },
-            ),
-        );
-        self.admin_call(seed.pod, request, caller);
-        Ending::GoesOn
+        process.random.pick(&members).map(|seed| (seed.pod, first))
     }
 
-    /// Calls a member's admin service; nobody is told of a member that is not there.
-    pub(super) fn admin_call(&mut self, pod: u8, request: AdminRequest, caller: AdminCaller) {
+    /// Calls a member's admin service; nobody is told of a member that is not there, or cannot be reached.
+    pub(super) fn admin_call(&mut self, from: u8, pod: u8, request: AdminRequest, caller: AdminCaller) {
+        if !self.call_passes(from, pod) {
+            return;
+        }
         let Some(mut process) = self.pod_mut(pod).and_then(|pod| pod.process.take()) else { return };
         let paused = self.pod(pod).is_some_and(|pod| pod.paused_until > self.now);
         let ending = match &mut process.life {
@@ -174,11 +177,16 @@ impl World {
     }
 
     /// Moves the leadership away from a process, or to somebody.
-    pub(super) fn transfer(&mut self, process: &mut Process, to: Option<String>) -> Ending {
+    pub(super) fn transfer(
+        &mut self,
+        process: &mut Process,
+        to: Option<String>,
+        caller: AdminCaller,
+    ) -> Ending {
         let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
         running.last_admin += 1;
         let id = AdminId(running.last_admin);
-        running.admins.insert(id, AdminCaller::Operator);
+        running.admins.insert(id, caller);
         let request = AdminRequest::Transfer { to: to.map(outrigger_core::event::MemberSelector::Name) };
         self.node_event(process, Event::Admin { id, request, deadline_ticks: ADMIN_TICKS })
     }

@@ -4,8 +4,8 @@ use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_member::recovery;
 
 use super::event::{At, Happening, Input};
-use super::process::{Life, Process, Running};
-use super::turn::change_of;
+use super::process::{AdminCaller, Life, Process, Running};
+use super::sight::change_of;
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
 
@@ -13,6 +13,11 @@ use crate::observation::Observation;
 pub(super) mod boundary {
     pub(in crate::world) const IDLE: &str = "ended while idle";
     pub(in crate::world) const APPEND: &str = "ended in an append";
+    pub(in crate::world) const RELEASE: &str = "ended in a release";
+    pub(in crate::world) const PURGE: &str = "ended in a purge";
+    pub(in crate::world) const PREPARING: &str = "ended in preparing a segment";
+    pub(in crate::world) const READING: &str = "ended in reading its log";
+    pub(in crate::world) const INSTALL: &str = "ended in an install";
     pub(in crate::world) const SNAPSHOT: &str = "ended in a snapshot's write";
     pub(in crate::world) const RECEIPT: &str = "ended in a snapshot's receipt";
     pub(in crate::world) const OPENING: &str = "ended in opening the directory";
@@ -47,6 +52,9 @@ impl World {
             ending
         };
         let pod = process.at.pod;
+        if !matches!(ending, Ending::GoesOn) {
+            self.feel_fuse(pod, process.disk.is_burnt());
+        }
         match ending {
             Ending::GoesOn => {
                 if let Some(pod) = self.pod_mut(pod) {
@@ -66,7 +74,7 @@ impl World {
                 self.start_pod_after(pod, 200 * MS, 2 * SECOND);
             }
             Ending::Diverged(fault) => {
-                if !self.nemesis.has_rotten(pod) {
+                if !self.has_rotten(pod) {
                     self.broken("no two histories are committed", format!("orders-{pod}: {fault}"));
                 }
                 self.close_node(&mut process);
@@ -82,6 +90,7 @@ impl World {
         self.tell(Some(process.at), || "was removed".to_owned(), 6);
         let (old, disk) = (process.member(), self.disk_number(process.at.pod));
         let fresh = MemberId(process.random.id());
+        self.observe(ClusterId(0), &Observation::GivesUp { member: old, disk });
         if process.dir.move_aside(fresh).is_err() {
             self.put_back(process, Ending::Crash(boundary::ASIDE));
             return;
@@ -144,6 +153,9 @@ impl World {
             }
         }
         let fresh = MemberId(process.random.id());
+        if is_ours {
+            self.observe(ClusterId(0), &Observation::GivesUp { member: old, disk });
+        }
         if process.dir.abandon(cluster, fresh).is_err() {
             return Ending::Crash(boundary::ASIDE);
         }
@@ -235,7 +247,7 @@ impl World {
             self.call_lost(client, call);
         }
         for caller in std::mem::take(&mut running.admins).into_values() {
-            if let super::process::AdminCaller::Joiner { at, cluster } = caller {
+            if let AdminCaller::Joiner { at, cluster } = caller {
                 let outcome = Err(outrigger_core::error::Refusal::Stopped);
                 self.after(MS, Happening::Process(at, Input::JoinAnswered { cluster, outcome }));
             }
@@ -248,7 +260,7 @@ impl World {
         process.is_stopping = true;
         let at: At = process.at;
         self.after(2 * SECOND, Happening::Process(at, Input::GraceEnds));
-        let ending = self.transfer(&mut process, None);
+        let ending = self.transfer(&mut process, None, AdminCaller::Operator);
         self.put_back(process, ending);
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Happening {
 #[derive(Debug)]
 pub(super) enum Input {
     Tick,
+    /// The node takes in all that waits for it.
+    Turn,
     /// A client asks for something.
     Call(Asked),
     /// A peer's message.
@@ -60,6 +62,8 @@ pub(super) enum Input {
     /// A peer has shaken hands with this process.
     Met(Box<Route>),
     LogDone,
+    /// The log has nothing to write: it makes segments ready.
+    LogIdle,
     ApplyDone,
     SnapshotWritten,
     TakeSnapshot,
@@ -113,6 +117,56 @@ pub(super) struct Scheduled {
     pub(super) at: Time,
     pub(super) sequence: u64,
     pub(super) happening: Happening,
+}
+
+impl Happening {
+    /// What happens, as a number: two runs that differ in it have parted.
+    pub(super) fn digest(&self) -> u64 {
+        let of = |kind: u64, detail: u64| kind << 56 ^ detail;
+        let at = |at: &At| u64::from(at.pod) << 32 | u64::from(at.incarnation);
+        match self {
+            Self::Fault(fault) => of(1, *fault as u64),
+            Self::FaultEnds(fault) => of(2, *fault as u64),
+            Self::Client(client) => of(3, *client as u64),
+            Self::ClientGivesUp(client, call) => of(4, (*client as u64) << 48 ^ call),
+            Self::ClientCall(client, call) => of(5, (*client as u64) << 48 ^ call),
+            Self::Operator(_) => of(6, 0),
+            Self::Tear(process) => of(7, at(process)),
+            Self::PodStarts(pod, life) => of(8, u64::from(*pod) << 32 | u64::from(*life)),
+            Self::Process(process, input) => of(9, at(process)) ^ input.digest().rotate_left(17),
+        }
+    }
+}
+
+impl Input {
+    fn digest(&self) -> u64 {
+        let crc = |bytes: &Bytes| u64::from(crc32c::crc32c(bytes));
+        match self {
+            Self::Tick => 1,
+            Self::Turn => 2,
+            Self::Call(asked) => 3 ^ asked.number << 8,
+            Self::Message { from, bytes } => 4 ^ from.0.rotate_left(8) ^ crc(bytes) << 8,
+            Self::Dial { peer } => 5 ^ peer.0.rotate_left(8),
+            Self::StreamBroke { peer, .. } => 6 ^ peer.0.rotate_left(8),
+            Self::Met(route) => 7 ^ route.id.0.rotate_left(8),
+            Self::LogDone => 8,
+            Self::LogIdle => 9,
+            Self::ApplyDone => 10,
+            Self::SnapshotWritten => 11,
+            Self::TakeSnapshot => 12,
+            Self::Fetched { from, to, .. } => 13 ^ from.0 << 8 ^ to.0 << 36,
+            Self::SnapshotArrives(stream) => 14 ^ u64::from(stream.crc) << 8,
+            Self::SnapshotStored => 15,
+            Self::SnapshotSent { to, .. } => 16 ^ to.0.rotate_left(8),
+            Self::CampaignDue { term } => 17 ^ term.0 << 8,
+            Self::Round => 18,
+            Self::JoinAnswered { cluster, .. } => 19 ^ cluster.0.rotate_left(8),
+            Self::AskDisk => 20,
+            Self::Resumes => 21,
+            Self::Search => 22,
+            Self::GraceEnds => 23,
+        }
+    }
 }
 
 /// The heap gives the largest: the earliest, and of one moment the first.

@@ -1,33 +1,32 @@
-//! Carries faults out, ends them, heals everything; and judges what is left when all is healed.
+//! Carries faults out, ends them, heals everything. What is left then, `liveness` judges.
 //!
 //! What would break a promise that nobody made is not done: a wiped volume or a rotten log takes acknowledged data from its
-//! disk, so that no second one goes before the first is replaced. All else may come together.
+//! disk, so that a majority of the disks that count always stays. All else may come together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_core::event::Event;
-use outrigger_core::types::{Index, MemberId};
+use outrigger_core::types::{ClusterId, Index, MemberId};
 use outrigger_plan::founding::Founding;
+use outrigger_storage::identity::DataDir;
 
 use super::event::{Happening, Input};
-use super::process::Life;
-use super::streams::Lossy;
-use super::{ELECTION_TICKS, MS, SECOND, Time, World, pods};
-use crate::history::{KeyId, Stored};
-use crate::linearizability::{self, DEFAULT_BUDGET_STEPS, acknowledged, once};
+use super::process::AdminCaller;
+use super::streams::{HOSTS, Lossy};
+use super::{MS, SECOND, Time, World, pods};
 use crate::schedule::Kind;
 
 /// Before the register says that there is a cluster, volumes go one at a time.
 const BETWEEN_LOSSES: Time = 40 * SECOND;
-/// After everything is healed a cluster serves within this.
-const LIVENESS_WITHIN: Time = 30 * SECOND;
-const LIVENESS_CALLS: u64 = 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Nemesis {
-    /// Volumes whose data was damaged behind their process's back.
+    /// Volumes whose data was damaged behind their process's back, by number.
     rotten: BTreeSet<u64>,
-    volumes: BTreeMap<u8, u64>,
+    /// Faults that nobody has felt yet, by name and pod.
+    armed: BTreeSet<(&'static str, u8)>,
+    /// All faults have ended: what the schedule still holds comes too late.
+    is_over: bool,
     power: BTreeMap<u8, bool>,
     last_loss: Option<Time>,
     /// The newest voters that any member knows, for the coverage.
@@ -36,11 +35,6 @@ pub(super) struct Nemesis {
 }
 
 impl Nemesis {
-    /// Whether this pod's disk was damaged.
-    pub(super) fn has_rotten(&self, pod: u8) -> bool {
-        self.volumes.get(&pod).is_some_and(|volume| self.rotten.contains(volume))
-    }
-
     /// Whether the pod's next end is a power cut.
     pub(super) fn loses_power(&mut self, pod: u8) -> bool {
         self.power.remove(&pod).unwrap_or(false)
@@ -52,12 +46,56 @@ impl Nemesis {
 }
 
 impl World {
+    /// Whether the disk that this pod has now was damaged.
+    pub(super) fn has_rotten(&self, pod: u8) -> bool {
+        self.pod(pod).is_some_and(|pod| self.nemesis.rotten.contains(&pod.volume.number))
+    }
+
     pub(super) fn fault(&mut self, fault: usize) {
         let Some(kind) = self.schedule.faults.get(fault).map(|fault| fault.kind.clone()) else { return };
-        let name = kind.name();
+        if self.nemesis.is_over {
+            return;
+        }
+        let (name, felt_by) = (kind.name(), kind.felt_by());
         if self.carry_out(fault, kind) {
-            self.coverage.note(name);
             self.tell(None, || format!("fault: {name}"), fault as u64);
+            match felt_by {
+                Some(pod) => drop(self.nemesis.armed.insert((name, pod))),
+                None => self.coverage.note(name),
+            }
+        }
+    }
+
+    /// A fault that waited for somebody to feel it was felt; further times do not count.
+    pub(super) fn feel(&mut self, name: &'static str, pod: u8) {
+        if !self.nemesis.armed.is_empty() && self.nemesis.armed.remove(&(name, pod)) {
+            self.coverage.note(name);
+        }
+    }
+
+    /// Which of its disk's faults a pod has felt since this was asked last.
+    pub(super) fn feel_disk(&mut self, pod: u8) {
+        let Some(there) = self.pod_mut(pod) else { return };
+        let now = there.volume.disk.counts();
+        let before = std::mem::replace(&mut there.volume.counted, now);
+        for (name, is_felt) in [
+            ("full disk", now.full > before.full),
+            ("failed sync", now.failed_syncs > before.failed_syncs),
+            ("failed read", now.failed_reads > before.failed_reads),
+        ] {
+            if is_felt {
+                self.feel(name, pod);
+            }
+        }
+    }
+
+    /// The pod's process ends: the fuse that was to end it has, or goes out.
+    pub(super) fn feel_fuse(&mut self, pod: u8, is_burnt: bool) {
+        for name in ["kill at a write", "power cut at a write", "end at a write of the start"] {
+            if is_burnt {
+                self.feel(name, pod);
+            }
+            self.nemesis.armed.remove(&(name, pod));
         }
     }
 
@@ -86,7 +124,7 @@ impl World {
             Kind::Transfer { to } => self.transfer_to(to),
             Kind::Snapshot { pod } => self.tell_node(pod, |_| Event::SnapshotDue),
             Kind::FalseAlarm { pod } => self.tell_node(pod, |term| Event::LeaderGone { term }),
-            Kind::Fuse { .. } | Kind::FullDisk { .. } | Kind::FailedSync { .. } => {
+            Kind::Fuse { .. } | Kind::FullDisk { .. } | Kind::FailedSync { .. } | Kind::FailedRead { .. } => {
                 self.of_a_disk(fault, &kind)
             }
             Kind::Pause { .. }
@@ -112,6 +150,11 @@ impl World {
         }
         self.nemesis.last_loss = Some(self.now);
         self.replace_volume(pod);
+        if self.chance.chance(250) {
+            // Its first start ends somewhere in making the directory.
+            let changes = self.chance.within(0, 8) as u32;
+            self.light_fuse(pod, changes, false);
+        }
         true
     }
 
@@ -125,10 +168,14 @@ impl World {
     #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
     fn of_a_disk(&mut self, fault: usize, kind: &Kind) -> bool {
         let pod = match kind {
-            Kind::Fuse { pod, .. } | Kind::FullDisk { pod, .. } | Kind::FailedSync { pod } => *pod,
+            Kind::Fuse { pod, .. }
+            | Kind::FullDisk { pod, .. }
+            | Kind::FailedSync { pod }
+            | Kind::FailedRead { pod } => *pod,
             _ => return false,
         };
         let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
+        self.feel_disk(pod);
         match kind {
             Kind::Fuse { changes, power, .. } => {
                 self.light_fuse(pod, *changes, *power);
@@ -138,6 +185,7 @@ impl World {
                 disk.with_faults(|faults| faults.capacity_bytes = Some(used));
                 self.after(u64::from(*ms) * MS, Happening::FaultEnds(fault));
             }
+            Kind::FailedRead { .. } => disk.with_faults(|faults| faults.failing_read = true),
             _ => disk.with_faults(|faults| faults.failing_sync = true),
         }
         true
@@ -146,13 +194,18 @@ impl World {
     #[allow(clippy::wildcard_enum_match_arm, reason = "its caller has named the kinds that come here")]
     fn of_the_cluster(&mut self, kind: &Kind) -> bool {
         match kind {
-            Kind::Scale { replicas } => self.operator.replicas = *replicas,
+            Kind::Scale { replicas } => {
+                return std::mem::replace(&mut self.operator.replicas, *replicas) != *replicas;
+            }
             Kind::OperatorCrash => self.operator_crashes(0),
             Kind::TwoOperators { ms } => self.second_operator(self.now + u64::from(*ms) * MS),
             Kind::SlowOperator { delay_ms, ms } => {
                 self.operator.slow = (self.now + u64::from(*ms) * MS, u64::from(*delay_ms) * MS);
             }
-            Kind::Roll => self.pods.iter_mut().for_each(|pod| pod.outdated = pod.wanted),
+            Kind::Roll => {
+                self.pods.iter_mut().for_each(|pod| pod.outdated = pod.wanted);
+                return self.pods.iter().any(|pod| pod.wanted);
+            }
             // Somebody who edits the status of a cluster that was never formed has to tidy up by hand, and is told so.
             Kind::ForgetRegister
                 if matches!(self.operator.register, Founding::Latched(_)) && self.known.formed.is_some() =>
@@ -172,16 +225,16 @@ impl World {
         let until = |ms: &u32| now + u64::from(*ms) * MS;
         match kind {
             Kind::Partition { side, ms } => {
-                let all = 0..9_u8;
+                let all = 0..HOSTS;
                 for (from, to) in all.clone().flat_map(|from| all.clone().map(move |to| (from, to))) {
                     if side.contains(&from) != side.contains(&to) {
-                        self.links.cut.insert((from, to), until(ms));
+                        self.links.cut.insert((from, to), (until(ms), kind.name()));
                     }
                 }
                 !side.is_empty()
             }
             Kind::OneWay { from, to, ms } => {
-                self.links.cut.insert((*from, *to), until(ms));
+                self.links.cut.insert((*from, *to), (until(ms), kind.name()));
                 from != to
             }
             Kind::Lossy { drop, duplicate, late, ms } => {
@@ -217,9 +270,12 @@ impl World {
     }
 
     pub(super) fn fault_ends(&mut self, fault: usize) {
-        if let Some(Kind::FullDisk { pod, .. }) = self.schedule.faults.get(fault).map(|fault| &fault.kind)
-            && let Some(there) = self.pod(*pod)
-        {
+        let Some(&Kind::FullDisk { pod, .. }) = self.schedule.faults.get(fault).map(|fault| &fault.kind)
+        else {
+            return;
+        };
+        self.feel_disk(pod);
+        if let Some(there) = self.pod(pod) {
             there.volume.disk.with_faults(|faults| faults.capacity_bytes = None);
         }
     }
@@ -238,7 +294,9 @@ impl World {
             self.process(*pod).and_then(|process| process.running()).is_some_and(|it| it.told.leads.is_some())
         });
         let Some(leader) = leader else { return false };
-        self.with_process(leader, |world, process| world.transfer(process, Some(pods::name(to))));
+        self.with_process(leader, |world, process| {
+            world.transfer(process, Some(pods::name(to)), AdminCaller::Person)
+        });
         true
     }
 
@@ -252,29 +310,40 @@ impl World {
         true
     }
 
-    /// Whether this pod's data may go: all voters run, agree on who they are, and it is one of more than two; or there is no
-    /// cluster yet, and the last loss was a while ago.
+    /// Whether this pod's data may go: a majority of every set that decides keeps its disks, or may decide soon; or there is
+    /// no cluster yet, and the last loss was a while ago.
     fn may_lose(&self, pod: u8) -> bool {
-        let Some(there) = self.pod(pod).filter(|pod| pod.wanted) else { return false };
-        if !matches!(self.operator.register, Founding::Latched(_)) && self.known.formed.is_none() {
-            return self.nemesis.last_loss.is_none_or(|last| last + BETWEEN_LOSSES <= self.now);
-        }
-        let nodes: Vec<_> = self
-            .pods
-            .iter()
-            .filter(|pod| pod.wanted)
-            .filter_map(|pod| pod.process.as_ref())
-            .filter_map(|process| process.running())
-            .collect();
-        let Some(newest) = nodes.iter().max_by_key(|node| node.node.glance().configuration_index) else {
+        if self.pod(pod).is_none_or(|pod| !pod.wanted) {
             return false;
+        }
+        let latched = match self.operator.register {
+            Founding::Latched(cluster) => Some(ClusterId(cluster.get())),
+            Founding::None | Founding::Permitted(_) | Founding::Abandoning(_) => self.known.formed,
         };
-        let (conf, index) = (newest.node.conf_state(), newest.node.glance().configuration_index);
-        let runs = |id: &MemberId| {
-            nodes.iter().any(|node| node.own.id == *id && node.node.glance().configuration_index == index)
+        let Some(cluster) = latched else {
+            return self.nemesis.last_loss.is_none_or(|last| last + BETWEEN_LOSSES <= self.now);
         };
-        let is_whole = conf.voters.len() >= 3 && !conf.is_joint() && conf.voters.iter().all(runs);
-        is_whole && there.process.as_ref().is_some_and(|process| process.running().is_some())
+        let Some((_, conf)) = self.known.configurations.get(&cluster) else { return false };
+        let stays = |other: &u8| *other != pod && !self.has_rotten(*other);
+        let (kept, named): (Vec<MemberId>, Vec<bool>) = (0..self.pods.len() as u8)
+            .filter(stays)
+            .filter_map(|other| self.disk_of(other, cluster).map(|id| (id, other < self.operator.replicas)))
+            .unzip();
+        let is_kept = |of: &[MemberId]| {
+            of.is_empty() || of.iter().filter(|id| kept.contains(id)).count() > of.len() / 2
+        };
+        // Whom the spec names decides after the next change, whichever is under way.
+        let named = named.into_iter().filter(|is_named| *is_named).count();
+        is_kept(&conf.voters)
+            && is_kept(&conf.voters_outgoing)
+            && named > usize::from(self.operator.replicas) / 2
+    }
+
+    /// Who a pod's disk belongs to, if to a member of this cluster; whether its process runs or not.
+    fn disk_of(&self, pod: u8, cluster: ClusterId) -> Option<MemberId> {
+        let disk = &self.pod(pod)?.volume.disk;
+        let identity = disk.undisturbed(|disk| DataDir::load(disk, &pods::data_dir())).ok().flatten()?;
+        (identity.cluster == Some(cluster)).then_some(identity.member)
     }
 
     /// A bit of the log flips, before its last frame; then the process is killed, and finds out.
@@ -283,14 +352,16 @@ impl World {
             return false;
         }
         let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-        let Some((path, offset)) = pods::durable_byte(&disk, &mut self.chance) else { return false };
+        let chance = &mut self.chance;
+        let Some((path, offset)) = disk.undisturbed(|disk| pods::durable_byte(disk, chance)) else {
+            return false;
+        };
         let bit = self.chance.below(8) as u8;
         let Some(volume) = self.pod(pod).map(|pod| pod.volume.number) else { return false };
         if !disk.rot(&path, offset as u64, bit) {
             return false;
         }
         self.nemesis.rotten.insert(volume);
-        self.nemesis.volumes.insert(pod, volume);
         self.nemesis.last_loss = Some(self.now);
         self.crash(pod, false)
     }
@@ -298,12 +369,14 @@ impl World {
     /// All faults end.
     pub(super) fn heal(&mut self) {
         self.tell(None, || "everything is healed".to_owned(), 11);
+        self.nemesis.is_over = true;
         self.links.cut.clear();
         self.links.lossy = Lossy::default();
         self.links.slow = (0, 0);
         self.operator.second_until = 0;
         self.operator.slow = (0, 0);
         for pod in 0..self.pods.len() as u8 {
+            self.feel_disk(pod);
             let now = self.now;
             let Some(there) = self.pod_mut(pod) else { continue };
             let was_paused = there.paused_until > now;
@@ -315,83 +388,13 @@ impl World {
             there.volume.disk.with_faults(|faults| {
                 faults.fuse = None;
                 faults.failing_sync = false;
+                faults.failing_read = false;
                 faults.capacity_bytes = None;
             });
             let at = there.process.as_ref().map(|process| process.at);
             if let Some(at) = at.filter(|_| was_paused) {
                 self.after(0, Happening::Process(at, Input::Resumes));
             }
-        }
-    }
-
-    /// With everything healed there is a leader, and calls are answered.
-    pub(super) fn check_liveness(&mut self) {
-        // What was under way when all was healed has its time first: an operator that is slow, a pod that starts.
-        self.run_until(self.now + 10 * SECOND);
-        self.clients.hurry();
-        let (start, done) = (self.now, self.clients.done);
-        self.run_until(start + LIVENESS_WITHIN);
-        if self.violation.is_some() {
-            return;
-        }
-        let answered = self.clients.done - done;
-        if answered < LIVENESS_CALLS {
-            let waits = format!("{:?}", self.operator.last);
-            let lives: Vec<String> = (0..self.pods.len() as u8).map(|pod| self.shown(pod)).collect();
-            let what = format!(
-                "{answered} calls were answered in {} s after all was healed, {LIVENESS_CALLS} are due; the operator: {waits}; {}",
-                LIVENESS_WITHIN / SECOND,
-                lives.join("; ")
-            );
-            self.broken("a healed cluster serves", what);
-        }
-        self.clients.stop();
-        self.run_until(self.now + 10 * SECOND);
-    }
-
-    fn shown(&self, pod: u8) -> String {
-        let Some(process) = self.process(pod) else { return format!("orders-{pod} is down") };
-        match &process.life {
-            Life::Opening => format!("orders-{pod} opens its disk"),
-            Life::Empty { joining } => format!("orders-{pod} is empty, joining {joining:?}"),
-            Life::Faulted { fault } => format!("orders-{pod} is faulted: {fault}"),
-            Life::Member(running) => {
-                let status = running.node.status();
-                format!(
-                    "orders-{pod} is {:016x}, {:?} in term {}, leader {:?}, commit {}, voters {:?}, joint {}, leaderless {} of {ELECTION_TICKS}",
-                    status.member.0,
-                    status.role,
-                    status.term,
-                    status.leader,
-                    status.commit,
-                    status.conf_state.voters,
-                    status.conf_state.is_joint(),
-                    status.leaderless_ticks
-                )
-            }
-        }
-    }
-
-    /// Is there an order that explains everything that clients were told, and is everything there that was acknowledged?
-    pub(super) fn judge(&mut self) {
-        if self.violation.is_some() {
-            return;
-        }
-        if let Err(violation) = linearizability::check(&self.clients.history, DEFAULT_BUDGET_STEPS) {
-            self.broken("the history is linearizable", violation.to_string());
-            return;
-        }
-        if let Err(twice) = once::check(&self.clients.history) {
-            self.broken("a write happens once, where it was said to", twice.to_string());
-            return;
-        }
-        // Read where most is applied: everything that was acknowledged must be there, or have been overwritten.
-        let nodes =
-            self.pods.iter().filter_map(|pod| pod.process.as_ref()).filter_map(|process| process.running());
-        let Some(newest) = nodes.max_by_key(|running| running.view_index) else { return };
-        let final_state: HashMap<KeyId, Stored> = super::clients::stored(&newest.view).collect();
-        if let Err(lost) = acknowledged::check(&self.clients.history, &final_state) {
-            self.broken("every acknowledged write is there", lost.to_string());
         }
     }
 }

@@ -19,8 +19,10 @@ use outrigger_plan::trackers::{Stuck, Unwell};
 use super::end::Ending;
 use super::event::Happening;
 use super::process::AdminCaller;
+use super::streams::OPERATOR;
 use super::{MS, SECOND, Time, World, pods};
 use crate::random::Random;
+use crate::schedule::WHOLE;
 
 const PURPOSE: u64 = 4;
 /// A member that is halted gets another volume after this.
@@ -127,6 +129,9 @@ impl World {
 
     fn delay(&mut self, usual: Time) -> Time {
         let slow = self.operator.slow;
+        if slow.0 > self.now {
+            self.feel("slow operator", WHOLE);
+        }
         let extra = if slow.0 > self.now { self.operator.random.within(0, slow.1 + 1) } else { 0 };
         self.operator.random.within(MS, usual) + extra
     }
@@ -151,6 +156,9 @@ impl World {
         let is_current = self.operator.operators.get(operator).is_some_and(|this| this.life == life);
         if !is_current || (operator == 1 && self.operator.second_until <= self.now) {
             return;
+        }
+        if operator == 1 && matches!(what, What::Decide) {
+            self.feel("two operators", WHOLE);
         }
         match what {
             What::Pass => self.begin_pass(operator),
@@ -182,14 +190,18 @@ impl World {
     }
 
     fn look_at(&mut self, operator: usize, pod: u8) {
-        let is_lost = self.operator.random.chance(LOST_ANSWERS);
-        let report = self.report(pod);
+        let reaches = self.call_passes(OPERATOR, pod) && self.call_passes(pod, OPERATOR);
+        let is_lost = self.operator.random.chance(LOST_ANSWERS) || !reaches;
+        // A pod that is being deleted still answers, but what it says will not be true for long: the operator takes it for
+        // silent, and restarts it no second time.
+        let is_going = self.process(pod).is_some_and(|process| process.is_stopping);
+        let report = self.report(pod).filter(|_| !is_going);
         // Its probe asks it on its own node: that it cannot be reached from here changes nothing.
         let serves =
             report.as_ref().is_some_and(|report| report.formed && report.phase == MemberPhase::Member);
         let report = report.filter(|_| !is_lost);
         let Some(there) = self.pod(pod) else { return };
-        let (outdated, volume) = (there.outdated, &there.volume);
+        let (outdated, volume) = (there.outdated && !is_going, &there.volume);
         let marked = volume.marked.and_then(|cluster| ClusterId::from_wire(cluster.0));
         let seen = (volume.number, there.process.as_ref().map_or(0, |process| process.at.incarnation));
         let answer = match report {
@@ -274,24 +286,25 @@ impl World {
                     roster: entries(&roster),
                     seeds: seeds.collect(),
                 };
-                self.with_process(pod.0, |world, process| world.found(process, &founding));
+                self.call_process(pod.0, |world, process| world.found(process, &founding));
             }
             Step::Abandon { pod, cluster } => {
                 let cluster = core::ClusterId(cluster.get());
-                self.with_process(pod.0, |world, process| world.abandon(process, cluster));
+                self.call_process(pod.0, |world, process| world.abandon(process, cluster));
             }
             Step::Form { pod, cluster } => {
                 let cluster = core::ClusterId(cluster.get());
-                self.admin_call(pod.0, AdminRequest::Form { cluster }, AdminCaller::Operator);
+                self.admin_call(OPERATOR, pod.0, AdminRequest::Form { cluster }, AdminCaller::Operator);
             }
             Step::Admit { pod, cluster, expected, roster } => {
                 let cluster = core::ClusterId(cluster.get());
                 let expected = Some(core::Index(expected.0));
                 let request = AdminRequest::Admit { cluster, expected, roster: entries(&roster) };
-                self.admin_call(pod.0, request, AdminCaller::Operator);
+                self.admin_call(OPERATOR, pod.0, request, AdminCaller::Operator);
             }
             Step::Transfer { pod, to, .. } => {
-                self.with_process(pod.0, |world, process| world.transfer(process, Some(pods::name(to.0))));
+                let to = Some(pods::name(to.0));
+                self.call_process(pod.0, |world, process| world.transfer(process, to, AdminCaller::Operator));
             }
             Step::ReplaceVolume { pod, .. } => {
                 let is_same =
@@ -311,6 +324,17 @@ impl World {
                     self.stop_softly(pod.0);
                 }
             }
+        }
+    }
+
+    /// The operator has a pod's process do something, if it reaches that.
+    fn call_process(
+        &mut self,
+        pod: u8,
+        what: impl FnOnce(&mut Self, &mut super::process::Process) -> Ending,
+    ) {
+        if self.call_passes(OPERATOR, pod) {
+            self.with_process(pod, what);
         }
     }
 

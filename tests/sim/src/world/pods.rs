@@ -7,11 +7,13 @@ use outrigger_core::membership::Route;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_storage::dump::{self, Item};
 use outrigger_storage::identity::{DataDir, IdentityError};
+use outrigger_storage::segment::FIRST_FRAME_OFFSET;
+use outrigger_storage::snapshot_store::snapshot_dir;
 
 use super::event::{At, Happening, Input};
 use super::process::{Life, Process};
 use super::{MS, SECOND, TICK, Time, World};
-use crate::disk::SimDisk;
+use crate::disk::{Counts, SimDisk};
 use crate::observation::Observation;
 use crate::random::Random;
 
@@ -42,6 +44,8 @@ pub(super) struct Volume {
     pub(super) disk: SimDisk,
     pub(super) number: u64,
     pub(super) marked: Option<ClusterId>,
+    /// What its disk had seen when its faults were last looked for.
+    pub(super) counted: Counts,
 }
 
 /// Where the data directory is on every disk.
@@ -87,7 +91,12 @@ impl World {
     /// A new volume, empty.
     pub(super) fn new_volume(&mut self) -> Volume {
         self.known.disks += 1;
-        Volume { disk: SimDisk::default(), number: self.known.disks, marked: None }
+        Volume {
+            disk: SimDisk::default(),
+            number: self.known.disks,
+            marked: None,
+            counted: Counts::default(),
+        }
     }
 
     /// The set asks for so many pods.
@@ -154,12 +163,15 @@ impl World {
                 self.observe(ClusterId(0), &seen);
                 process.life = Life::Opening;
                 let ending = self.live(&mut process);
-                self.after(self.tick_of(pod), Happening::Process(at, Input::Tick));
+                let tick = self.tick_of(pod);
+                self.after(tick, Happening::Process(at, Input::Tick));
                 self.put_back(process, ending);
             }
             Err(IdentityError::Io(error)) => {
                 self.coverage.note("ended in opening the directory");
                 self.tell(Some(at), || format!("cannot open its directory: {error}"), 0);
+                let is_burnt = self.pod(pod).is_some_and(|pod| pod.volume.disk.is_burnt());
+                self.feel_fuse(pod, is_burnt);
                 self.crash_disk(pod);
                 self.start_pod_after(pod, 500 * MS, 2 * SECOND);
             }
@@ -170,9 +182,12 @@ impl World {
     }
 
     /// A tick by this pod's clock.
-    pub(super) fn tick_of(&self, pod: u8) -> Time {
-        match self.pod(pod) {
-            Some(there) if there.drift.0 > self.now => TICK * 1_000 / there.drift.1.max(1),
+    pub(super) fn tick_of(&mut self, pod: u8) -> Time {
+        match self.pod(pod).map(|there| there.drift) {
+            Some((until, per_mille)) if until > self.now => {
+                self.feel("clock drift", pod);
+                TICK * 1_000 / per_mille.max(1)
+            }
             Some(_) | None => TICK,
         }
     }
@@ -205,6 +220,7 @@ impl World {
 
     /// After a process is gone: the disk as it finds it when it comes back.
     pub(super) fn crash_disk(&mut self, pod: u8) {
+        self.feel_disk(pod);
         let power = self.nemesis.loses_power(pod);
         let Some(disk) = self.pod(pod).map(|pod| pod.volume.disk.clone()) else { return };
         if power {
@@ -215,16 +231,30 @@ impl World {
     }
 }
 
-/// A byte of the log that is known to have been durable: of any frame but the last one, which cannot be told from a torn
-/// one (the format says so, and promises nothing). Half of them are of the newest segment, where the proof is a frame.
+/// A byte that is known to have been durable: of a snapshot, or of the log.
 pub(super) fn durable_byte(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize)> {
+    if random.chance(250) {
+        let dir = snapshot_dir(&data_dir());
+        let files: Vec<PathBuf> = disk.files(&dir).into_iter().map(|name| dir.join(name)).collect();
+        let path = random.pick(&files)?.clone();
+        let length = disk.content(&path)?.len();
+        return Some((path, random.below(length)));
+    }
+    byte_of_log(disk, random)
+}
+
+/// A byte of the log, of any frame but the last one, which cannot be told from a torn one (the format says so, and promises
+/// nothing), or of the header before such a frame. Half of them are of the newest segment, where the proof is a frame.
+fn byte_of_log(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize)> {
     let mut frames = Vec::new();
     let mut path = PathBuf::new();
     let visited = dump::visit(disk, &data_dir(), &mut |item| {
         match item {
             Item::Segment(segment) => path = segment.path,
             Item::Frame(frame) if !frame.is_sealed_off => {
-                frames.push((path.clone(), frame.offset as usize..(frame.offset + frame.bytes) as usize));
+                let end = (frame.offset + frame.bytes) as usize;
+                let begin = if frame.offset == FIRST_FRAME_OFFSET { 0 } else { frame.offset as usize };
+                frames.push((path.clone(), begin..end));
             }
             Item::Frame(_) | Item::Identity(_) | Item::Damage(_) => {}
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use outrigger_core::applier::{Applier, ApplyTask};
+use outrigger_core::event::Event;
 use outrigger_core::log::Batch;
 use outrigger_core::membership::Route;
 use outrigger_core::mvcc::{KeySpace, View};
@@ -28,8 +29,9 @@ pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 /// Small, so that snapshots are taken all the time; in some runs all the more.
 const SNAPSHOT_EVERY_BYTES: [u64; 4] = [24 << 10, 96 << 10, 256 << 10, 512 << 10];
 const TRAILING_BYTES: usize = 6 << 10;
-/// What may be pending, and how large a command may be: as in the sidecar.
-const MAX_PENDING: usize = 8_192;
+/// What may be pending: as in the sidecar, and in some runs so little that bursts are refused.
+const MAX_PENDING: [usize; 4] = [8_192, 8_192, 64, 8];
+/// How large a command may be: as in the sidecar.
 const MAX_COMMAND_BYTES: usize = (3 << 19) + (64 << 10);
 
 #[derive(Debug)]
@@ -65,13 +67,18 @@ pub(super) enum Life {
 pub(super) enum AdminCaller {
     /// An empty disk that wants to join.
     Joiner { at: At, cluster: ClusterId },
-    /// The operator, or a person: nobody waits for the answer's text.
+    /// The operator: it looks again, and waits for no answer's text.
     Operator,
+    /// Somebody at a terminal.
+    Person,
 }
 
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) node: Node,
+    /// What waits for the node's next turn.
+    pub(super) inbox: Vec<Event>,
+    pub(super) is_turn_due: bool,
     pub(super) own: Route,
     pub(super) cluster: ClusterId,
     pub(super) applier: Applier<KeySpace>,
@@ -184,13 +191,15 @@ impl World {
         };
         let which = (self.schedule.seed % SNAPSHOT_EVERY_BYTES.len() as u64) as usize;
         let snapshot_every_bytes = SNAPSHOT_EVERY_BYTES.get(which).copied().unwrap_or(24 << 10);
+        let which = (self.schedule.seed / 4 % MAX_PENDING.len() as u64) as usize;
+        let max_pending = MAX_PENDING.get(which).copied().unwrap_or(8_192);
         let config = NodeConfig {
             cluster,
             own: own.clone(),
             nonce: process.nonce,
             boot: process.dir.identity().boot,
             election_ticks: ELECTION_TICKS,
-            max_pending: MAX_PENDING,
+            max_pending,
             max_command_bytes: MAX_COMMAND_BYTES,
             snapshot_every_bytes,
             trailing_bytes: TRAILING_BYTES,
@@ -208,7 +217,7 @@ impl World {
         let fault = chain(error);
         self.coverage.note("faulted disk");
         self.tell(Some(process.at), || format!("faulted: {fault}"), 1);
-        if !self.nemesis.has_rotten(process.at.pod) {
+        if !self.has_rotten(process.at.pod) {
             self.broken("a crash leaves a log that opens", format!("orders-{}: {fault}", process.at.pod));
         }
         process.life = Life::Faulted { fault };
@@ -230,12 +239,7 @@ impl World {
         self.observe(node.status().cluster, &Observation::Recovered { member: own.id, log: state });
         for seed in seeds.into_iter().filter(|seed| seed.id != MemberId(0) && seed.id != own.id) {
             let (id, name, address) = (seed.id, seed.name, seed.address);
-            node.handle(outrigger_core::event::Event::Handshake(Route {
-                id,
-                name,
-                address,
-                ..Route::default()
-            }));
+            node.handle(Event::Handshake(Route { id, name, address, ..Route::default() }));
         }
         let ids = ProposalId {
             member: own.id,
@@ -267,6 +271,8 @@ impl World {
             admins: BTreeMap::new(),
             routes: BTreeMap::new(),
             routes_version: 0,
+            inbox: Vec::new(),
+            is_turn_due: false,
             told: Told::default(),
             space: Space { room_at_request: u64::MAX, ..Space::default() },
             node,
@@ -274,7 +280,7 @@ impl World {
         self.see_state(&running);
         process.life = Life::Member(Box::new(running));
         self.after(SECOND, Happening::Process(process.at, Input::Search));
-        self.turn(process, Vec::new())
+        self.turn(process)
     }
 
     /// Something happens to a process, if it is still there.
@@ -307,6 +313,8 @@ impl World {
         let mut held = std::mem::take(&mut process.held);
         if process.random.chance(500) {
             held.sort_by_key(|input| !matches!(input, Input::Call(_)));
+            let calls = held.partition_point(|input| matches!(input, Input::Call(_)));
+            held.insert(calls, Input::Turn);
         }
         let mut held = held.into_iter();
         while let Some(input) = held.next() {
@@ -323,7 +331,11 @@ impl World {
     pub(super) fn sync_time(&mut self, pod: u8) -> Time {
         let slow = self.pod(pod).map_or((0, 0), |pod| pod.slow_disk);
         let usual = self.chance.within(300, 3 * MS);
-        if slow.0 > self.now { usual + self.chance.within(0, slow.1 + 1) } else { usual }
+        if slow.0 > self.now {
+            self.feel("slow disk", pod);
+            return usual + self.chance.within(0, slow.1 + 1);
+        }
+        usual
     }
 }
 

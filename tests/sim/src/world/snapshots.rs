@@ -100,7 +100,7 @@ impl World {
             Ok(Some(header)) => {
                 self.coverage.note("snapshot streamed");
                 let Stream { from, message, .. } = *stream;
-                self.turn(
+                self.node_events(
                     process,
                     vec![Event::SnapshotReceived { header }, Event::Peer { from, bytes: message }],
                 )

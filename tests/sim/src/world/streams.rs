@@ -15,18 +15,26 @@ use super::end::Ending;
 use super::event::{At, Happening, Input};
 use super::process::{Life, Process};
 use super::{MS, SECOND, Time, World};
+use crate::schedule::WHOLE;
 
 /// A peer that says nothing for so long is taken for gone by the stream.
 const KEEPALIVE: Time = 10 * SECOND;
 const BACKOFF_FIRST: Time = 20 * MS;
 const BACKOFF_LONGEST: Time = SECOND;
 
+/// Where the clients are, for the network: on a host of their own, behind those of the pods.
+pub(super) const CLIENTS: u8 = 7;
+/// Where the operator is.
+pub(super) const OPERATOR: u8 = 8;
+/// How many hosts there are, pods' and others.
+pub(super) const HOSTS: u8 = 9;
+
 #[derive(Debug, Default)]
 pub(super) struct Links {
     /// By sender and peer.
     streams: BTreeMap<(At, MemberId), Stream>,
     /// Pods between which nothing passes, in this direction.
-    pub(super) cut: BTreeMap<(u8, u8), Time>,
+    pub(super) cut: BTreeMap<(u8, u8), (Time, &'static str)>,
     pub(super) lossy: Lossy,
     /// Until when, and how much later at most.
     pub(super) slow: (Time, Time),
@@ -65,6 +73,7 @@ impl World {
     pub(super) fn latency(&mut self) -> Time {
         let usual = self.network.within(100, 2 * MS);
         if self.links.slow.0 > self.now {
+            self.feel("slow network", WHOLE);
             usual + self.network.within(0, self.links.slow.1 + 1)
         } else {
             usual
@@ -72,7 +81,28 @@ impl World {
     }
 
     pub(super) fn passes(&self, from: u8, to: u8) -> bool {
-        self.links.cut.get(&(from, to)).is_none_or(|until| *until <= self.now)
+        self.links.cut.get(&(from, to)).is_none_or(|(until, _)| *until <= self.now)
+    }
+
+    /// The same, for something that is on its way: what cuts it off is felt.
+    fn gets_through(&mut self, from: u8, to: u8) -> bool {
+        match self.links.cut.get(&(from, to)) {
+            Some(&(until, fault)) if until > self.now => {
+                self.feel(fault, WHOLE);
+                false
+            }
+            Some(_) | None => true,
+        }
+    }
+
+    /// Whether a call, or the answer to one, gets through: on a connection of its own, which what is lost breaks.
+    pub(super) fn call_passes(&mut self, from: u8, to: u8) -> bool {
+        let lossy = self.links.lossy;
+        let is_lost = lossy.until > self.now && self.network.chance(lossy.drop);
+        if is_lost {
+            self.feel("lossy network", WHOLE);
+        }
+        self.gets_through(from, to) && !is_lost
     }
 
     /// Dials who is new or has moved, hangs up on who is gone.
@@ -106,11 +136,14 @@ impl World {
         else {
             return false;
         };
-        let passes = self.passes(process.at.pod, to.pod);
+        let passes = self.gets_through(process.at.pod, to.pod);
         let lossy = Some(self.links.lossy).filter(|lossy| lossy.until > self.now);
         let is_lost = !passes || lossy.is_some_and(|lossy| self.network.chance(lossy.drop));
         let is_late = lossy.is_some_and(|lossy| self.network.chance(lossy.late));
         let twice = lossy.is_some_and(|lossy| self.network.chance(lossy.duplicate));
+        if passes && (is_lost || is_late || twice) {
+            self.feel("lossy network", WHOLE);
+        }
         if passes {
             silent_since = None;
         } else if silent_since.is_none() {
@@ -173,7 +206,7 @@ impl World {
                 self.poke(to, own.id);
                 let mut events = vec![Event::Handshake(met)];
                 events.extend(led.map(|term| Event::LeaderGone { term }));
-                self.turn(process, events)
+                self.node_events(process, events)
             }
             Err(Refused::Removed) => Ending::Removed,
             Err(
@@ -202,7 +235,7 @@ impl World {
         self.after(wait - jitter, Happening::Process(at, Input::Dial { peer }));
         let mut events: Vec<Event> = led.map(|term| Event::LeaderGone { term }).into_iter().collect();
         events.push(Event::Unreachable { peer });
-        self.turn(process, events)
+        self.node_events(process, events)
     }
 
     fn poke(&mut self, at: At, peer: MemberId) {

@@ -10,12 +10,12 @@ use outrigger_core::log::Batch;
 use outrigger_core::mvcc::KeySpace;
 use outrigger_core::state_machine::StateMachine as _;
 use outrigger_core::types::{FetchId, Index};
-use outrigger_storage::WriteError;
+use outrigger_storage::{Preparation, ReadError, WriteError};
 
 use super::end::{Ending, boundary};
 use super::event::{At, Happening, Input};
 use super::process::{Life, Process, Running, SEGMENT_BYTES};
-use super::turn::change_of;
+use super::sight::change_of;
 use super::{MS, SECOND, World};
 use crate::observation::Observation;
 
@@ -23,6 +23,8 @@ use crate::observation::Observation;
 const SNAPSHOT_RETRY: u64 = 10 * SECOND;
 /// And for the log's reserve.
 const RESERVE_RETRY: u64 = SECOND;
+/// Steps of preparing segments that the log takes in a row, at the most.
+const PREPARING_STEPS: usize = 4;
 /// Room of a snapshot beyond the state's size.
 const SNAPSHOT_OVERHEAD_BYTES: u64 = 16 << 10;
 
@@ -62,6 +64,7 @@ impl World {
         if !self.is_live(at) || !self.process(at.pod).is_some_and(writes) {
             return;
         }
+        self.feel("torn writes", at.pod);
         if let Some(there) = self.pod_mut(at.pod) {
             there.to_tear = there.to_tear.saturating_sub(1);
         }
@@ -90,7 +93,7 @@ impl World {
         if purged.is_err() || released.is_err() {
             // What was written is there, and nobody was told.
             log.under_way = batches;
-            return Ending::Crash(boundary::APPEND);
+            return Ending::Crash(if released.is_err() { boundary::RELEASE } else { boundary::PURGE });
         }
         log.is_writing = false;
         for batch in &batches {
@@ -102,7 +105,40 @@ impl World {
             Ok(news) => events.extend(news),
             Err(ending) => return ending,
         }
-        self.turn(process, events)
+        let delay = self.chance.within(50, MS);
+        self.after(delay, Happening::Process(process.at, Input::LogIdle));
+        self.node_events(process, events)
+    }
+
+    /// Nothing is to be written just now: a few steps towards the next segment, so that no append waits for its zeros. As
+    /// the log's thread does, and until there is nothing left to do.
+    pub(super) fn log_idle(&mut self, process: &mut Process) -> Ending {
+        let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
+        if running.log.is_writing {
+            return Ending::GoesOn;
+        }
+        let news = match self.keep_reserve(process) {
+            Ok(news) => news,
+            Err(ending) => return ending,
+        };
+        let steps = 1 + self.chance.below(PREPARING_STEPS);
+        let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
+        let mut is_done = running.space.is_waiting;
+        for _ in 0..steps {
+            if is_done {
+                break;
+            }
+            match running.writer.prepare_spare() {
+                Ok(Preparation::More) => {}
+                Ok(Preparation::Done) | Err(WriteError::NoSpace(_)) => is_done = true,
+                Err(_) => return Ending::Crash(boundary::PREPARING),
+            }
+        }
+        if !is_done {
+            let delay = self.chance.within(50, MS);
+            self.after(delay, Happening::Process(process.at, Input::LogIdle));
+        }
+        self.node_events(process, news)
     }
 
     fn write_failed(&mut self, process: &mut Process, batches: Vec<Batch>, error: &WriteError) -> Ending {
@@ -150,7 +186,7 @@ impl World {
             running.space.is_waiting = false;
         }
         match self.keep_reserve(process) {
-            Ok(news) => self.turn(process, news),
+            Ok(news) => self.node_events(process, news),
             Err(ending) => ending,
         }
     }
@@ -175,6 +211,7 @@ impl World {
                 ApplyTask::Install { epoch, header } => {
                     match running.snapshots.restore::<KeySpace>(&header) {
                         Ok(applier) => running.applier = applier,
+                        Err(error) if is_of_the_disk(&error) => return Ending::Crash(boundary::INSTALL),
                         Err(error) => {
                             let text = super::process::chain(&error);
                             self.broken(
@@ -199,7 +236,7 @@ impl World {
         }
         self.see_applied(running, before);
         while running.applier.tidy() {}
-        self.turn(process, events)
+        self.node_events(process, events)
     }
 
     /// The state as it stands is written from its view, while applying goes on.
@@ -243,10 +280,11 @@ impl World {
         self.coverage.note("old entries fetched");
         match running.reader.read(range.clone(), max_bytes) {
             Ok(entries) => self.node_event(process, Event::Fetched { fetch, entries }),
+            Err(ReadError::Io(_)) => Ending::Crash(boundary::READING),
             Err(error) => {
                 let text = super::process::chain(&error);
-                if self.nemesis.has_rotten(process.at.pod) {
-                    return Ending::Crash(boundary::IDLE);
+                if self.has_rotten(process.at.pod) {
+                    return Ending::Crash(boundary::READING);
                 }
                 self.broken("the log can be read back", format!("{}..{}: {text}", range.start, range.end));
                 Ending::Stopped
@@ -275,6 +313,18 @@ fn space_news(running: &mut Running) -> Vec<Event> {
         events.push(Event::SnapshotDue);
     }
     events
+}
+
+/// Whether a call to the disk failed: then nothing is known of what it holds.
+fn is_of_the_disk(error: &dyn std::error::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn is_no_space(error: &outrigger_member::snapshots::SnapshotError) -> bool {
