@@ -21,6 +21,7 @@ mod pace;
 mod pass;
 mod rolls;
 mod run;
+mod seen;
 mod status;
 mod volumes;
 

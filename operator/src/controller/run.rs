@@ -13,7 +13,6 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::ClientBuilder;
-use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -31,9 +30,9 @@ use super::metrics::{Metrics, Outcome};
 use super::pace::{FIRST_BACKOFF, Gait, LONGEST_BACKOFF, Pace, backoff, paced};
 use super::pass::{Memory, Tools, pass};
 use super::rolls::Rolls;
+use super::seen::Seen;
 use crate::certificates::Lifetimes;
 use crate::cluster::build::{CLUSTER_LABEL, Settings};
-use crate::crd::RaftCluster;
 
 /// Clusters that are looked at at once, shared by the namespaces.
 const CONCURRENCY: u16 = 16;
@@ -69,10 +68,6 @@ struct Kept {
 
 /// Namespace and name.
 type Key = (String, String);
-
-/// What is watched: that a resource is there and has changed. What it says is read by itself in each pass, so that one which cannot be read,
-/// because of an unknown form or of a template a thousand objects deep, hides no other.
-type Seen = PartialObjectMeta<RaftCluster>;
 
 struct Shared {
     tools: Tools,
