@@ -24,8 +24,9 @@ use tonic::transport::server::Connected;
 
 use crate::tls::Caller;
 
-/// Connections that one port serves at once, where the process may open so many files.
-const MAX_CONNECTIONS: usize = 4096;
+/// Connections that one port serves at once, where the process may open so many files. One that says little costs 16 to
+/// 23 KiB, most of it the transport's buffers: on all three ports 60 MiB, half of what a member may need beside its key space.
+const MAX_CONNECTIONS: usize = 1024;
 /// Files that are left to the log, the snapshots and the connections to peers.
 const RESERVED_FILES: usize = 256;
 /// Ports that share what is left.
@@ -60,7 +61,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of this process: 4096 connections a port, or fewer where it may not open as many files. Asks the system
+    /// The limits of this process: 1024 connections a port, or fewer where it may not open as many files. Asks the system
     /// for all files that it may have first: many start with a soft limit of 1024.
     #[must_use]
     pub fn of_process() -> Self {
@@ -93,11 +94,11 @@ pub fn grpc(listener: TcpListener, limits: Limits) -> impl Stream<Item = io::Res
     shared(Arc::new(Door::new(listener, limits)))
 }
 
-/// As [`grpc`], through a door that a later server may go on with.
-pub fn shared(door: Arc<Door>) -> impl Stream<Item = io::Result<Connection>> {
+/// As [`grpc`], through a door that a later server may go on with; each connection's requests carry an `I` of its own.
+pub fn shared<I: Default>(door: Arc<Door>) -> impl Stream<Item = io::Result<Connection<TcpStream, I>>> {
     futures::stream::unfold(door, |door| async move {
         let (stream, permit) = door.accept().await;
-        Some((Ok(Connection::new(stream, permit, (door.limits, Caller::Unknown))), door))
+        Some((Ok(Connection::new(stream, permit, (door.limits, I::default()))), door))
     })
 }
 
@@ -163,9 +164,9 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// A gRPC connection that must begin to speak in time.
 #[derive(Debug)]
-pub struct Connection<S = TcpStream> {
+pub struct Connection<S = TcpStream, I = Caller> {
     stream: S,
-    caller: Caller,
+    info: I,
     /// `None` once it has.
     opening: Option<Opening>,
     _permit: OwnedSemaphorePermit,
@@ -177,24 +178,24 @@ struct Opening {
     deadline: Pin<Box<Sleep>>,
 }
 
-impl<S> Connection<S> {
-    /// Its time to speak begins now; every request on it is `caller`'s.
-    pub fn new(stream: S, permit: OwnedSemaphorePermit, (limits, caller): (Limits, Caller)) -> Self {
+impl<S, I> Connection<S, I> {
+    /// Its time to speak begins now; every request on it carries `info`.
+    pub fn new(stream: S, permit: OwnedSemaphorePermit, (limits, info): (Limits, I)) -> Self {
         let deadline = Box::pin(tokio::time::sleep(limits.opening));
         let opening = Some(Opening { missing: HTTP2_OPENING_BYTES, deadline });
-        Self { stream, caller, opening, _permit: permit }
+        Self { stream, info, opening, _permit: permit }
     }
 }
 
-impl<S> Connected for Connection<S> {
-    type ConnectInfo = Caller;
+impl<S, I: Clone + Send + Sync + 'static> Connected for Connection<S, I> {
+    type ConnectInfo = I;
 
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
+    fn connect_info(&self) -> I {
+        self.info.clone()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+impl<S: AsyncRead + Unpin, I: Unpin> AsyncRead for Connection<S, I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(opening) = &mut this.opening else { return Pin::new(&mut this.stream).poll_read(cx, buf) };
@@ -215,7 +216,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: AsyncWrite + Unpin, I: Unpin> AsyncWrite for Connection<S, I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }

@@ -49,6 +49,8 @@ const MESSAGE_SLACK_BYTES: usize = 8 << 20;
 /// What a peer may send ahead. Frames are large and few.
 const PEER_STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const PEER_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Calls in flight on one connection: a peer has a stream and a snapshot under way, the operator a call or two.
+const PEER_STREAMS_PER_CONNECTION: u32 = 64;
 const PEER_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What all doors share.
@@ -296,6 +298,7 @@ impl Doors {
         };
         let peer_server = Server::builder()
             .layer(gate)
+            .max_concurrent_streams(PEER_STREAMS_PER_CONNECTION)
             .initial_stream_window_size(PEER_STREAM_WINDOW_BYTES)
             .initial_connection_window_size(PEER_CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(PEER_KEEPALIVE_INTERVAL))

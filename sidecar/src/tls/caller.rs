@@ -6,9 +6,10 @@ use outrigger_tls::Identity;
 use tonic::{Request, Status};
 
 /// Whom a connection's certificate names. In every request's extensions, put there by the connection itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Caller {
     /// The port is plain: nobody knows.
+    #[default]
     Unknown,
     /// The holder of a certificate of this cluster.
     Named(Identity),

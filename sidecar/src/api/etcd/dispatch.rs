@@ -21,6 +21,7 @@ use super::door::ClientDoor;
 use super::errors::ClientError;
 use super::kv::KvService;
 use super::maintenance::MaintenanceService;
+use super::unfinished::{self, Budget};
 use crate::metrics::Metrics;
 
 /// Room for the envelope beyond the request limit, so that a request a little too large is decoded and refused with
@@ -59,6 +60,7 @@ pub(super) struct Dispatch {
     kv: KvServer<KvService>,
     cluster: ClusterServer<ClusterService>,
     maintenance: MaintenanceServer<MaintenanceService>,
+    unfinished: Arc<Budget>,
     metrics: Arc<Metrics>,
     /// Looked up once: a call that succeeds costs one atomic addition.
     ok: Arc<[(&'static str, &'static str, Counter)]>,
@@ -76,6 +78,7 @@ impl Dispatch {
                 .max_decoding_message_size(limit),
             maintenance: MaintenanceServer::new(MaintenanceService::new(door))
                 .max_decoding_message_size(limit),
+            unfinished: Budget::new(unfinished::Limits::default(), Arc::clone(&metrics)),
             metrics,
             ok,
         }
@@ -121,9 +124,9 @@ impl Service<http::Request<Body>> for Dispatch {
         let path = request.uri().path();
         let slot = self.slot(path);
         let answer = match target(path) {
-            Target::Kv => Answer::Served(self.kv.call(request)),
-            Target::Cluster => Answer::Served(self.cluster.call(request)),
-            Target::Maintenance => Answer::Served(self.maintenance.call(request)),
+            Target::Kv => Answer::Served(self.kv.call(self.unfinished.count(request))),
+            Target::Cluster => Answer::Served(self.cluster.call(self.unfinished.count(request))),
+            Target::Maintenance => Answer::Served(self.maintenance.call(self.unfinished.count(request))),
             Target::None => Answer::Refused(ready(Ok(unserved(path)))),
         };
         Counted { answer, slot, ok: Arc::clone(&self.ok), metrics: Arc::clone(&self.metrics) }

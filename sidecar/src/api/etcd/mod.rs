@@ -14,6 +14,7 @@ mod hash_kv;
 mod kv;
 mod maintenance;
 mod translate;
+mod unfinished;
 
 use std::future::Future;
 use std::pin::pin;
@@ -29,12 +30,15 @@ pub use maintenance::PROTOCOL_VERSION;
 
 use crate::listener::{self, Limits};
 
-/// Calls in flight on one connection. More wait on the client's side; each costs a few hundred bytes here.
-const MAX_STREAMS_PER_CONNECTION: u32 = 16_384;
-/// What a client may send ahead on one call, and on all calls of one connection together: a request is at most
-/// 1.5 MiB by default, so that a few large ones do not stall the many small ones.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Calls in flight on one connection. More wait on the client's side; each costs some KiB here.
+const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
+/// What a client may send ahead of what is read here, on one call and on all calls of one connection together. Calls are
+/// read as fast as they come in (`unfinished` bounds what is read), so this covers the way to and fro: at 1 ms, 512 MiB a
+/// second. A request of 1.5 MiB takes six of them.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+/// The headers of one call; etcd's clients send less than 1 KiB.
+const HEADER_LIST_BYTES: u32 = 8 << 10;
 
 /// Serves clients until `shutdown` resolves; then no new connection is accepted, calls in flight are answered and the
 /// connections close.
@@ -53,10 +57,11 @@ pub async fn serve_clients(
     let port = Arc::new(listener::Door::new(listener, limits));
     let mut shutdown = pin!(shutdown);
     let mut former = JoinSet::new();
+    let dispatch = dispatch::Dispatch::new(door.clone());
     loop {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
-        let mut server = Box::pin(serve(Arc::clone(&port), limits, door.clone(), stopped));
+        let mut server = Box::pin(serve(Arc::clone(&port), limits, dispatch.clone(), stopped));
         let is_over = tokio::select! {
             ended = &mut server => return ended,
             () = &mut shutdown => true,
@@ -77,7 +82,7 @@ pub async fn serve_clients(
 async fn serve(
     port: Arc<listener::Door>,
     limits: Limits,
-    door: ClientDoor,
+    dispatch: dispatch::Dispatch,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
@@ -86,7 +91,8 @@ async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        .serve_with_incoming_shutdown(dispatch::Dispatch::new(door), listener::shared(port), stopped)
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .serve_with_incoming_shutdown(dispatch, listener::shared::<unfinished::Share>(port), stopped)
         .await
 }
 

@@ -33,6 +33,9 @@ use crate::member::MemberHandle;
 use crate::metrics::{Facts, Metrics};
 use health::Readiness;
 
+/// What one connection may have unread, a request's head among it; hyper's own limit is 400 KiB.
+const BUFFER_BYTES: usize = 16 << 10;
+
 /// The HTTP port's way in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HttpDoor {
@@ -72,7 +75,7 @@ pub async fn serve_http(
 
 async fn accept_all(door: Door, limits: Limits, app: &Router, connections: &GracefulShutdown) -> Infallible {
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(limits.opening);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(limits.opening).max_buf_size(BUFFER_BYTES);
     loop {
         let (stream, permit) = door.accept().await;
         let Ok(peer) = stream.peer_addr() else { continue };
