@@ -137,6 +137,45 @@ async fn a_removed_member_parks_and_returns_under_a_new_id_once_it_is_admitted_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_let_in_and_removed_without_knowing_joins_under_another_id() {
+    let mut cluster = founded(91).await;
+    let removed = (cluster.leader().await + 1) % 3;
+    let old = cluster.status(removed).await.unwrap();
+    let keeps: Vec<usize> = (0..3).filter(|index| *index != removed).collect();
+    cluster.admit(&keeps).await;
+    let empty = cluster
+        .until(removed, "empty under a new id", |status| {
+            status.member_id != old.member_id && status.phase() == v1::Phase::Joining
+        })
+        .await;
+    // Its answer is lost: it is let in while it is not there to hear of it.
+    cluster.kill(removed);
+    cluster.admit(&[0, 1, 2]).await;
+    let request = v1::JoinRequest {
+        cluster_id: old.cluster_id,
+        member_id: empty.member_id,
+        name: empty.name.clone(),
+        address: empty.address.clone(),
+        ..v1::JoinRequest::default()
+    };
+    cluster.admin(keeps[0]).await.unwrap().join(request).await.unwrap();
+    cluster.admit(&keeps).await;
+    cluster
+        .until(keeps[0], "its id removed for ever", |status| status.tombstones.contains(&empty.member_id))
+        .await;
+    cluster.start(removed);
+    cluster.until(removed, "another id", |status| status.member_id != empty.member_id).await;
+    cluster.admit(&[0, 1, 2]).await;
+    cluster
+        .until(removed, "a voter again", |status| {
+            status.conf_state.as_ref().is_some_and(|conf| {
+                conf.voters.contains(&status.member_id) && conf.voters_outgoing.is_empty()
+            })
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_founding_whose_founder_was_wiped_is_abandoned_and_founded_anew() {
     let mut cluster = Cluster::new(87, 3).await;
     (0..3).for_each(|index| cluster.start(index));

@@ -7,7 +7,7 @@ pub mod admin;
 mod alarms;
 pub mod etcd;
 pub mod http;
-mod refusals;
+pub(crate) mod refusals;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 use outrigger_core::error::{MembershipRefusal, Refusal};
+use outrigger_core::types::MemberId;
 use tonic::{Code, Status};
 
 /// One word a kind: the `reason` label of `outrigger_requests_refused_total`.
@@ -55,9 +56,24 @@ pub(crate) fn admin_code(refusal: &Refusal) -> Code {
     }
 }
 
+/// In the metadata of a refusal: the id that was removed, and never comes back.
+const TOMBSTONED: &str = "outrigger-tombstoned";
+
 /// The refusal as `outrigger.v1.Admin` answers it.
 pub(crate) fn admin_status(refusal: &Refusal) -> Status {
-    Status::new(admin_code(refusal), refusal.to_string())
+    let mut status = Status::new(admin_code(refusal), refusal.to_string());
+    if let Refusal::Membership(MembershipRefusal::Tombstoned(id)) = refusal
+        && let Ok(id) = format!("{:016x}", id.0).parse()
+    {
+        status.metadata_mut().insert(TOMBSTONED, id);
+    }
+    status
+}
+
+/// Whether a refusal says that `id` was removed for ever.
+pub(crate) fn is_tombstoned(status: &Status, id: MemberId) -> bool {
+    let told = status.metadata().get(TOMBSTONED).and_then(|told| told.to_str().ok());
+    told.is_some_and(|told| told == format!("{:016x}", id.0))
 }
 
 /// The refusal's HTTP code.
@@ -95,9 +111,16 @@ pub(crate) fn http_code(refusal: &Refusal) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_core::types::{ClusterId, Index, MemberId};
+    use outrigger_core::types::{ClusterId, Index};
 
     use super::*;
+
+    #[test]
+    fn a_refusal_says_whose_id_was_removed() {
+        let status = admin_status(&MembershipRefusal::Tombstoned(MemberId(7)).into());
+        assert!(is_tombstoned(&status, MemberId(7)) && !is_tombstoned(&status, MemberId(8)));
+        assert!(!is_tombstoned(&admin_status(&Refusal::NoLeader), MemberId(7)));
+    }
 
     #[test]
     fn every_refusal_has_the_code_that_says_what_to_do() {

@@ -1,18 +1,19 @@
 //! The phases without a node: an empty disk asks and is asked.
 //!
-//! May import: `seeds`, `founding`. Deliberately absent: founding by itself. Only a command, or a person's `--found`,
+//! May import: `seeds`, `founding`, what a refusal says (`api::refusals`). Deliberately absent: founding by itself. Only a command, or a person's `--found`,
 //! makes this disk a founder: a partial DNS answer shows nobody.
 
 use std::time::Duration;
 
 use outrigger_core::membership::{RosterEntry, Route};
-use outrigger_core::types::ClusterId;
+use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_member::founding::{self, Ground};
 use outrigger_proto::v1::Phase as WirePhase;
 use tokio::sync::oneshot;
 
 use super::seeds::Seed;
 use super::{Commands, Lifecycle, LifecycleError, Next, draw, seeds};
+use crate::api::refusals::is_tombstoned;
 use crate::discovery::DiscoveryError;
 use crate::lifecycle_commands::{Founding, LifecycleCommand, LifecycleRefusal};
 use crate::member::Phase;
@@ -25,6 +26,8 @@ const ROUND: Duration = Duration::from_millis(500);
 enum Round {
     /// A cluster let this member in.
     Joined { cluster: ClusterId, members: Vec<Route> },
+    /// The cluster let this member in and removed it again, while the answers were lost: it needs another id.
+    Tombstoned,
     /// A person's `--found N`: so many empty disks answer.
     Found(Founding),
     /// Nothing yet.
@@ -53,6 +56,14 @@ impl Lifecycle {
             match round {
                 Round::Joined { cluster, members } => {
                     self.join(cluster, &own, &members)?;
+                    return Ok(Next::Again);
+                }
+                Round::Tombstoned => {
+                    self.dir().begin_anew(MemberId(draw()))?;
+                    tracing::warn!(
+                        old = format!("{:016x}", own.id.0),
+                        "let in and removed before this member came to know: it takes another id"
+                    );
                     return Ok(Next::Again);
                 }
                 Round::Found(founding) => {
@@ -170,6 +181,7 @@ async fn ask_to_join(life: &Lifecycle, members: &[&Seed], own: &Route, abandoned
     for seed in members {
         match seeds::join(&life.dialer, seed, own, abandoned).await {
             Ok(members) => return Round::Joined { cluster: seed.cluster, members },
+            Err(status) if is_tombstoned(&status, own.id) => return Round::Tombstoned,
             Err(status) => refusal = format!("{} says: {}", seed.name, status.message()),
         }
     }

@@ -223,6 +223,25 @@ impl DataDir {
         Ok(())
     }
 
+    /// Takes another id in a directory that belongs to no cluster: the one that it has was let in and removed again before it came to know of
+    /// either, and an id that was removed never comes back.
+    ///
+    /// # Errors
+    /// When the directory belongs to a cluster, an id is 0 or reused, or the disk fails.
+    pub fn begin_anew(&mut self, fresh: MemberId) -> Result<(), IdentityError> {
+        if let Some(found) = self.identity.cluster {
+            return Err(IdentityError::OtherCluster { dir: self.dir.clone(), found, wanted: ClusterId(0) });
+        }
+        if fresh.0 == 0 {
+            return Err(IdentityError::ZeroId);
+        }
+        if fresh == self.identity.member {
+            return Err(IdentityError::ReusedId { member: fresh });
+        }
+        self.clear_unfounded()?;
+        self.update(|identity| identity.member = fresh)
+    }
+
     /// Refuses a cluster for ever: its founder's disk is gone. Idempotent.
     ///
     /// A directory that belongs to it is moved aside and begins anew as `fresh`, without a cluster: the old member id

@@ -43,6 +43,20 @@ fn an_empty_disk_takes_the_new_id_and_keeps_it() {
 }
 
 #[test]
+fn an_empty_disk_may_begin_anew_and_a_members_may_not() {
+    let fs = SimFs::new();
+    let mut dir = open_as(&fs, FIRST).unwrap();
+    assert!(matches!(dir.begin_anew(FIRST), Err(IdentityError::ReusedId { .. })));
+    dir.begin_anew(SECOND).unwrap();
+    drop(dir);
+    let dir = open_as(&fs.crash(|| false), FIRST).unwrap();
+    assert_eq!(dir.identity().member, SECOND);
+    let mut dir = open_as(&member(), FIRST).unwrap();
+    assert!(matches!(dir.begin_anew(SECOND), Err(IdentityError::OtherCluster { .. })));
+    assert_eq!(dir.identity().member, FIRST);
+}
+
+#[test]
 fn the_boot_counter_never_repeats_however_the_opening_ends() {
     let mut fs = SimFs::new();
     let mut last = 0;

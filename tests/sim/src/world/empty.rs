@@ -1,6 +1,6 @@
 //! A disk without a cluster: it asks who is there, and is told to found, or is let in. It never founds by itself.
 
-use outrigger_core::error::Refusal;
+use outrigger_core::error::{MembershipRefusal, Refusal};
 use outrigger_core::event::{AdminReply, AdminRequest, Event};
 use outrigger_core::log::HardState;
 use outrigger_core::membership::Route;
@@ -116,6 +116,11 @@ impl World {
                 return Ending::GoesOn;
             }
         }
+        if let Err(Refusal::Membership(MembershipRefusal::Tombstoned(id))) = outcome
+            && id == process.member()
+        {
+            return self.begin_anew(process);
+        }
         let Ok(AdminReply::Joined { members, .. }) = outcome else {
             self.after(ROUND, Happening::Process(process.at, Input::Round));
             return Ending::GoesOn;
@@ -128,6 +133,26 @@ impl World {
             }
             Err(()) => Ending::Crash(boundary::JOINING),
         }
+    }
+
+    /// It was let in and removed again, and no answer came through: it takes another id.
+    fn begin_anew(&mut self, process: &mut Process) -> Ending {
+        let (old, disk) = (process.member(), self.disk_number(process.at.pod));
+        let fresh = MemberId(process.random.id());
+        self.observe(ClusterId(0), &Observation::GivesUp { member: old, disk });
+        if process.dir.begin_anew(fresh).is_err() {
+            return Ending::Crash(boundary::ASIDE);
+        }
+        let abandoned = process.dir.identity().abandoned.clone();
+        self.tell(
+            Some(process.at),
+            || format!("was removed before it joined: {old} is {fresh} now"),
+            fresh.0,
+        );
+        self.observe(ClusterId(0), &Observation::Closed { member: old });
+        self.observe(ClusterId(0), &Observation::Opened { member: fresh, disk, abandoned });
+        self.after(ROUND, Happening::Process(process.at, Input::Round));
+        Ending::GoesOn
     }
 
     /// The operator's word to found.

@@ -103,7 +103,7 @@ impl World {
         self.put_back(process, ending);
     }
 
-    fn disk_number(&self, pod: u8) -> u64 {
+    pub(super) fn disk_number(&self, pod: u8) -> u64 {
         self.pod(pod).map_or(0, |pod| pod.volume.number)
     }
 
