@@ -194,7 +194,7 @@ impl Applier<'_> {
 pub(super) fn is_ours<K: Resource>(live: &K, uid: &str, cluster: &ClusterName) -> bool {
     let owners = live.owner_references();
     let orphan = || {
-        let made = build::made_for(cluster);
+        let made = build::labels_of(cluster);
         owners.iter().all(|owner| owner.controller != Some(true))
             && made.iter().all(|(label, value)| live.labels().get(label) == Some(value))
     };

@@ -23,11 +23,7 @@ pub(super) fn matching(name: &ClusterName) -> BTreeMap<String, String> {
 
 /// The labels of every object that is made for a cluster of this name, and of nothing else.
 #[must_use]
-pub fn made_for(name: &ClusterName) -> BTreeMap<String, String> {
-    all(name)
-}
-
-pub(super) fn all(name: &ClusterName) -> BTreeMap<String, String> {
+pub fn all(name: &ClusterName) -> BTreeMap<String, String> {
     let mut labels = matching(name);
     let more = [
         ("app.kubernetes.io/name", "outrigger"),

@@ -18,7 +18,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
 
-pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, made_for, selector};
+pub use self::labels::{CLUSTER_ANNOTATION, CLUSTER_LABEL, all as labels_of, selector};
 pub use self::pod::SIDECAR;
 pub use self::secrets::secret;
 use super::budget::Needed;
