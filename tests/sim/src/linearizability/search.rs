@@ -3,69 +3,135 @@
 //! Calls and returns stand in a doubly linked list by time. Taking an operation lifts its two nodes out; a return
 //! whose call was not taken is a dead end, and the last choice is taken back. A pair of (operations taken, value
 //! held) that was met before is not tried again.
+//!
+//! Three rules keep a burst of writes of unknown outcome from being tried in all its orders; none gives up a verdict:
+//! * an answer that fits and changes nothing is taken at once, with no alternative: whatever order explains the rest
+//!   explains it with that answer in front, too;
+//! * a value that is overwritten never comes back, as no two writes write the same: who still has to be answered with it
+//!   makes overwriting it a dead end;
+//! * unknown writes of values that no answer and no comparison names differ in when they were called and in nothing else:
+//!   the one that was called first goes first.
+//!
+//! May import: `history`. Deliberately absent: revisions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::Violation;
 use crate::history::{Call, KeyId, Operation, Outcome, ValueId};
 
 /// What the key holds.
-type State = Option<ValueId>;
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum State {
+    Absent,
+    Holds(ValueId),
+    /// A value that no answer and no comparison names.
+    Nameless,
+}
+
+impl State {
+    fn of(value: Option<ValueId>) -> Self {
+        value.map_or(Self::Absent, Self::Holds)
+    }
+}
 
 /// Judges one key's operations; returns the steps that it took.
 pub(super) fn check_key(key: KeyId, operations: &[Operation], budget_steps: u64) -> Result<u64, Violation> {
-    let operations = relevant(operations);
-    Search::new(key, &operations, budget_steps).run()
+    let named = named(operations);
+    let operations = relevant(operations, &named);
+    Search::new(key, &operations, &named, budget_steps).run()
+}
+
+/// The values that an answer or a comparison names.
+fn named(operations: &[Operation]) -> HashSet<ValueId> {
+    let mut named = HashSet::new();
+    for operation in operations {
+        if let Outcome::Read { stored: Some(stored), .. } = operation.outcome {
+            named.insert(stored.value);
+        }
+        if let Call::CompareAndSet { expected: Some(value), .. } = operation.call {
+            named.insert(value);
+        }
+    }
+    named
 }
 
 /// Leaves out what can never matter: failures, reads without an answer, and writes of unknown outcome that nobody
 /// can have met (a write that is never read can only spoil what others saw, unless it explains a comparison that did
 /// not hold).
-fn relevant(operations: &[Operation]) -> Vec<Operation> {
-    let mut met: HashSet<ValueId> = HashSet::new();
-    let mut comparison_failed = false;
-    for operation in operations {
-        match operation.outcome {
-            Outcome::Read { stored, .. } => met.extend(stored.map(|stored| stored.value)),
-            Outcome::NotEqual { .. } => comparison_failed = true,
-            Outcome::Written { .. } | Outcome::Unknown | Outcome::Failed => {}
-        }
-        if let Call::CompareAndSet { expected: Some(value), .. } = operation.call {
-            met.insert(value);
-        }
-    }
+fn relevant(operations: &[Operation], named: &HashSet<ValueId>) -> Vec<Operation> {
+    let comparison_failed =
+        operations.iter().any(|operation| matches!(operation.outcome, Outcome::NotEqual { .. }));
     let matters = |operation: &&Operation| match operation.outcome {
         Outcome::Failed => false,
         Outcome::Unknown => {
             let value = operation.call.writes();
-            value.is_some_and(|value| comparison_failed || met.contains(&value))
+            value.is_some_and(|value| comparison_failed || named.contains(&value))
         }
         Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Read { .. } => true,
     };
     operations.iter().filter(matters).copied().collect()
 }
 
-/// The state after the operation, or `None` when its answer does not fit the state.
-fn step(state: State, operation: &Operation) -> Option<State> {
-    match (operation.call, operation.outcome) {
-        (Call::Put(value), Outcome::Written { .. } | Outcome::Unknown) => Some(Some(value)),
-        (Call::Get, Outcome::Read { stored, .. }) => {
-            (stored.map(|stored| stored.value) == state).then_some(state)
+/// What an operation does to the state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Effect {
+    /// The state that it needs; `None` for any.
+    needs: Option<State>,
+    /// The state that it cannot happen in.
+    refuses: Option<State>,
+    /// The state that it leaves; `None` for the one that it found.
+    leaves: Option<State>,
+    /// Whether it changes nothing where the state is not the one it needs, instead of being impossible there.
+    or_nothing: bool,
+}
+
+impl Effect {
+    /// `None` for an answer that is of another call's kind: it explains nothing.
+    fn of(operation: &Operation, named: &HashSet<ValueId>) -> Option<Self> {
+        let none = Self { needs: None, refuses: None, leaves: None, or_nothing: false };
+        let left =
+            |value: ValueId| Some(if named.contains(&value) { State::Holds(value) } else { State::Nameless });
+        match (operation.call, operation.outcome) {
+            (Call::Put(value), Outcome::Written { .. } | Outcome::Unknown) => {
+                Some(Self { leaves: left(value), ..none })
+            }
+            (Call::Get, Outcome::Read { stored, .. }) => {
+                Some(Self { needs: Some(State::of(stored.map(|stored| stored.value))), ..none })
+            }
+            (Call::CompareAndSet { expected, new }, Outcome::Written { .. }) => {
+                Some(Self { needs: Some(State::of(expected)), leaves: left(new), ..none })
+            }
+            (Call::CompareAndSet { expected, .. }, Outcome::NotEqual { .. }) => {
+                Some(Self { refuses: Some(State::of(expected)), ..none })
+            }
+            // Whatever became of it: it held or it did not.
+            (Call::CompareAndSet { expected, new }, Outcome::Unknown) => Some(Self {
+                needs: Some(State::of(expected)),
+                leaves: left(new),
+                refuses: None,
+                or_nothing: true,
+            }),
+            (Call::Put(_), Outcome::NotEqual { .. } | Outcome::Read { .. })
+            | (Call::Get, Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Unknown)
+            | (Call::CompareAndSet { .. }, Outcome::Read { .. })
+            | (_, Outcome::Failed) => None,
         }
-        (Call::CompareAndSet { expected, new }, Outcome::Written { .. }) => {
-            (state == expected).then_some(Some(new))
+    }
+
+    /// The state after it, or `None` where it cannot have happened.
+    fn step(self, state: State) -> Option<State> {
+        if self.refuses == Some(state) {
+            return None;
         }
-        (Call::CompareAndSet { expected, .. }, Outcome::NotEqual { .. }) => {
-            (state != expected).then_some(state)
+        if self.needs.is_some_and(|needed| needed != state) {
+            return self.or_nothing.then_some(state);
         }
-        // Whatever became of it: it held or it did not.
-        (Call::CompareAndSet { expected, new }, Outcome::Unknown) => {
-            Some(if state == expected { Some(new) } else { state })
-        }
-        (Call::Put(_), Outcome::NotEqual { .. } | Outcome::Read { .. })
-        | (Call::Get, Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Unknown)
-        | (Call::CompareAndSet { .. }, Outcome::Read { .. })
-        | (_, Outcome::Failed) => None,
+        Some(self.leaves.unwrap_or(state))
+    }
+
+    /// The state that its answer proves to have been held.
+    fn proves(self) -> Option<State> {
+        self.needs.filter(|_| !self.or_nothing)
     }
 }
 
@@ -83,6 +149,27 @@ impl Taken {
             *word ^= 1 << (operation % 64);
         }
     }
+
+    fn has(&self, operation: usize) -> bool {
+        self.0.get(operation / 64).is_some_and(|word| word & (1 << (operation % 64)) != 0)
+    }
+}
+
+/// An operation that was taken, and how to take it back.
+struct Choice {
+    operation: usize,
+    before: State,
+    /// There is no alternative to it.
+    forced: bool,
+}
+
+/// Where the search stands.
+struct Position {
+    state: State,
+    taken: Taken,
+    /// For each state, how many operations that prove it are not taken yet.
+    owed: HashMap<State, usize>,
+    choices: Vec<Choice>,
 }
 
 /// Nodes are numbers: operation `i` is called at node `2i` and returns at `2i + 1`; one node before all is the head,
@@ -90,6 +177,9 @@ impl Taken {
 struct Search<'a> {
     key: KeyId,
     operations: &'a [Operation],
+    effects: Vec<Option<Effect>>,
+    /// For an unknown write of a nameless value, the one like it that was called before.
+    earlier: Vec<Option<usize>>,
     next: Vec<usize>,
     previous: Vec<usize>,
     budget_steps: u64,
@@ -97,7 +187,7 @@ struct Search<'a> {
 
 #[expect(clippy::indexing_slicing, reason = "every index is a node's own number, in vectors of that length")]
 impl<'a> Search<'a> {
-    fn new(key: KeyId, operations: &'a [Operation], budget_steps: u64) -> Self {
+    fn new(key: KeyId, operations: &'a [Operation], named: &HashSet<ValueId>, budget_steps: u64) -> Self {
         let head = operations.len() * 2;
         let time = |node: &usize| {
             let operation = &operations[node / 2];
@@ -110,9 +200,12 @@ impl<'a> Search<'a> {
         };
         let mut nodes: Vec<usize> = (0..head).collect();
         nodes.sort_by_key(time);
+        let effects: Vec<_> = operations.iter().map(|operation| Effect::of(operation, named)).collect();
         let mut search = Self {
             key,
             operations,
+            earlier: earlier(operations, &effects, &nodes),
+            effects,
             next: vec![head; head + 1],
             previous: vec![head; head + 1],
             budget_steps,
@@ -130,10 +223,16 @@ impl<'a> Search<'a> {
 
     fn run(mut self) -> Result<u64, Violation> {
         let head = self.operations.len() * 2;
-        let mut state: State = None;
-        let mut taken = Taken::none(self.operations.len());
+        let mut at = Position {
+            state: State::Absent,
+            taken: Taken::none(self.operations.len()),
+            owed: HashMap::new(),
+            choices: Vec::new(),
+        };
+        for proved in self.effects.iter().flatten().filter_map(|effect| effect.proves()) {
+            *at.owed.entry(proved).or_default() += 1;
+        }
         let mut met: HashSet<(Taken, State)> = HashSet::new();
-        let mut choices: Vec<(usize, State)> = Vec::new();
         let mut stuck = (0, 0);
         let mut steps = 0;
         let mut node = self.next[head];
@@ -144,36 +243,78 @@ impl<'a> Search<'a> {
             }
             let operation = node / 2;
             if node.is_multiple_of(2) {
-                if let Some(after) = step(state, &self.operations[operation]) {
-                    taken.flip(operation);
-                    if met.insert((taken.clone(), after)) {
-                        choices.push((operation, state));
-                        state = after;
-                        self.lift(operation);
+                if let Some(after) = self.step(operation, &at) {
+                    let forced = after == at.state && self.answers(operation);
+                    self.take(operation, after, forced, &mut at);
+                    if forced || met.insert((at.taken.clone(), after)) {
                         node = self.next[head];
                         continue;
                     }
-                    taken.flip(operation);
+                    self.take_back(&mut at);
                 }
                 node = self.next[node];
                 continue;
             }
-            if choices.len() >= stuck.0 {
-                stuck = (choices.len(), operation);
+            if at.choices.len() >= stuck.0 {
+                stuck = (at.choices.len(), operation);
             }
-            let Some((undone, before)) = choices.pop() else {
-                return Err(Violation::NotLinearizable {
-                    key: self.key,
-                    operations: self.operations.len(),
-                    stuck: Box::new(self.operations[stuck.1]),
-                });
-            };
-            state = before;
-            taken.flip(undone);
-            self.put_back(undone);
-            node = self.next[undone * 2];
+            loop {
+                match self.take_back(&mut at) {
+                    Some(Choice { forced: true, .. }) => {}
+                    Some(undone) => break node = self.next[undone.operation * 2],
+                    None => {
+                        return Err(Violation::NotLinearizable {
+                            key: self.key,
+                            operations: self.operations.len(),
+                            stuck: Box::new(self.operations[stuck.1]),
+                        });
+                    }
+                }
+            }
         }
         Ok(steps)
+    }
+
+    /// Whether it has an answer that says nothing was changed.
+    fn answers(&self, operation: usize) -> bool {
+        matches!(self.operations[operation].outcome, Outcome::Read { .. } | Outcome::NotEqual { .. })
+    }
+
+    /// The state after the operation, or `None` where taking it now can lead nowhere.
+    fn step(&self, operation: usize, at: &Position) -> Option<State> {
+        if self.earlier[operation].is_some_and(|earlier| !at.taken.has(earlier)) {
+            return None;
+        }
+        let effect = self.effects[operation]?;
+        let after = effect.step(at.state)?;
+        let owed = at.owed.get(&at.state).copied().unwrap_or_default();
+        let own = usize::from(effect.proves() == Some(at.state));
+        (after == at.state || owed == own).then_some(after)
+    }
+
+    fn take(&mut self, operation: usize, after: State, forced: bool, at: &mut Position) {
+        at.choices.push(Choice { operation, before: at.state, forced });
+        at.taken.flip(operation);
+        at.state = after;
+        if let Some(owed) = self.owed(operation, at) {
+            *owed -= 1;
+        }
+        self.lift(operation);
+    }
+
+    fn take_back(&mut self, at: &mut Position) -> Option<Choice> {
+        let choice = at.choices.pop()?;
+        at.taken.flip(choice.operation);
+        at.state = choice.before;
+        if let Some(owed) = self.owed(choice.operation, at) {
+            *owed += 1;
+        }
+        self.put_back(choice.operation);
+        Some(choice)
+    }
+
+    fn owed<'b>(&self, operation: usize, at: &'b mut Position) -> Option<&'b mut usize> {
+        at.owed.get_mut(&self.effects[operation]?.proves()?)
     }
 
     /// Takes both nodes of an operation out of the list; they keep their own links for [`Search::put_back`].
@@ -193,4 +334,21 @@ impl<'a> Search<'a> {
             self.previous[next] = node;
         }
     }
+}
+
+/// For each unknown write of a nameless value, the one before it in `nodes` with the same effect.
+fn earlier(operations: &[Operation], effects: &[Option<Effect>], nodes: &[usize]) -> Vec<Option<usize>> {
+    let mut earlier = vec![None; operations.len()];
+    let mut latest: HashMap<Option<State>, usize> = HashMap::new();
+    for operation in nodes.iter().filter(|node| node.is_multiple_of(2)).map(|node| node / 2) {
+        let unknown = operations.get(operation).is_some_and(|own| own.outcome == Outcome::Unknown);
+        let effect = effects.get(operation).copied().flatten();
+        let Some(effect) = effect.filter(|effect| unknown && effect.leaves == Some(State::Nameless)) else {
+            continue;
+        };
+        if let Some(slot) = earlier.get_mut(operation) {
+            *slot = latest.insert(effect.needs, operation);
+        }
+    }
+    earlier
 }

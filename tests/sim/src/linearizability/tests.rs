@@ -155,6 +155,34 @@ fn running_out_of_budget_is_a_violation() {
     assert_eq!(check(&trace, 1), Err(Violation::OutOfBudget { key: KeyId(0), steps: 2 }));
 }
 
+/// A key that is written, then written by `of` calls of unknown outcome, of which a comparison met one and nobody read any.
+fn burst(of: u64) -> Vec<Operation> {
+    let mut history = vec![put(1, 2, 0, 10)];
+    history.extend((2..of + 2).map(|value| maybe_put(value, 20 + value, 50)));
+    history.push(cas(Some(1), of + 2, not_equal(9), 60, 70));
+    history
+}
+
+#[test]
+fn a_burst_of_unknown_writes_costs_no_search_of_its_orders() {
+    let mut wrong = burst(20);
+    wrong.extend([get(Some((1, 2)), 9, 80, 90), get(None, 9, 100, 110)]);
+    assert!(search::check_key(KeyId(0), &burst(20), 1_000).is_ok());
+    let verdict = search::check_key(KeyId(0), &wrong, 10_000);
+    assert!(matches!(verdict, Err(Violation::NotLinearizable { .. })), "{verdict:?}");
+
+    // The same with writes that were all read in the end: each is one that matters.
+    let mut read: Vec<Operation> = (1..=16).map(|value| maybe_put(value, value, 50)).collect();
+    for value in 1..=16 {
+        let instant = 100 + value * 10;
+        read.push(get(Some((17 - value, 9)), 9, instant, instant + 5));
+    }
+    assert!(search::check_key(KeyId(0), &read, 10_000).is_ok());
+    read.push(get(Some((5, 9)), 9, 400, 410));
+    let verdict = search::check_key(KeyId(0), &read, 10_000);
+    assert!(matches!(verdict, Err(Violation::NotLinearizable { .. })), "{verdict:?}");
+}
+
 #[test]
 fn an_acknowledged_write_that_is_not_there_is_found() {
     let stored = |value, revision| Stored { value: ValueId(value), mod_revision: Revision(revision) };
@@ -223,9 +251,70 @@ fn execute(choices: &[Choice]) -> Vec<Operation> {
     history
 }
 
+/// Any history of one key: what a client was told has nothing to do with what others did.
+fn anything() -> impl Strategy<Value = Vec<Operation>> {
+    let one = (0..3_u8, 0..4_u64, 0..4_u8, 0..60_u64, 1..40_u64);
+    prop::collection::vec(one, 1..7).prop_map(|choices| {
+        let operation_of = |(number, (kind, named, outcome, invoked, took)): (u64, _)| {
+            let seen = (named > 0).then_some(named);
+            let call = match kind {
+                0 => Call::Get,
+                1 => Call::Put(ValueId(number + 1)),
+                _ => Call::CompareAndSet { expected: seen.map(ValueId), new: ValueId(number + 1) },
+            };
+            let outcome = match (kind, outcome) {
+                (_, 0) => Outcome::Unknown,
+                (0, _) => get(seen.map(|value| (value, 2)), 2, 0, 0).outcome,
+                (2, 1) => not_equal(2),
+                _ => written(2),
+            };
+            operation(call, outcome, invoked, invoked + took)
+        };
+        (0..).zip(choices).map(operation_of).collect()
+    })
+}
+
+/// The definition itself: some order of the answered operations, with any of the unknown ones among them, respects real
+/// time and explains every answer.
+fn some_order_explains(left: &[Operation], held: Option<ValueId>) -> bool {
+    let answered = |operation: &&Operation| operation.outcome != Outcome::Unknown;
+    let Some(first_return) = left.iter().filter(answered).map(|operation| operation.returned).min() else {
+        return true;
+    };
+    (0..left.len()).any(|index| {
+        let next = left[index];
+        let after = match (next.call, next.outcome) {
+            (Call::Put(value), _) => Some(Some(value)),
+            (Call::Get, Outcome::Read { stored, .. }) => {
+                (stored.map(|stored| stored.value) == held).then_some(held)
+            }
+            (Call::Get, _) => Some(held),
+            (Call::CompareAndSet { expected, .. }, Outcome::NotEqual { .. }) => {
+                (expected != held).then_some(held)
+            }
+            (Call::CompareAndSet { expected, new }, outcome) => {
+                let nothing = (outcome == Outcome::Unknown).then_some(held);
+                if expected == held { Some(Some(new)) } else { nothing }
+            }
+        };
+        let mut others = left.to_vec();
+        others.remove(index);
+        next.invoked <= first_return && after.is_some_and(|after| some_order_explains(&others, after))
+    })
+}
+
 /// The same choices, with every answer arriving.
 fn complete(choices: &[Choice]) -> Vec<Choice> {
     choices.iter().map(|choice| Choice { loses_answer: false, ..*choice }).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #[test]
+    fn the_search_knows_what_the_definition_says(history in anything()) {
+        let verdict = search::check_key(KeyId(0), &history, BUDGET);
+        prop_assert_eq!(verdict.is_ok(), some_order_explains(&history, None), "{:?}", verdict);
+    }
 }
 
 proptest! {
