@@ -203,37 +203,69 @@ fn mutants(only: &[String], seeds: u64, threads: usize, shape: ShapeArgs) -> any
     let mut tried = 0;
     for mutant in chosen {
         tried += 1;
-        let budget = Duration::from_secs(3_600);
-        let plan = Plan { first: 1, count: seeds, budget, threads, stop_at_failure: true };
-        let total = run_seeds(plan, shape.into(), Some(mutant.name()));
-        match total.failures.first() {
-            Some(found) => {
-                say(&format!(
-                    "{:<26} found by seed {:>3} ({:.1} simulated h, {:.0} s): {}",
-                    mutant.name(),
-                    found.schedule.seed,
-                    total.hours(),
-                    total.took.as_secs_f64(),
-                    told(found)
-                ));
-                let out = Path::new("target/sim").join(mutant.name()).with_extension("json");
-                let (faults, text) = shrunk_within(&found.schedule, &out, SHRINKING_RUNS)?;
-                say(&format!("{:<26} {text}", ""));
-                if faults > FEW_FAULTS {
-                    large.push(mutant.name());
-                }
-            }
-            None => {
-                say(&format!("{:<26} SURVIVED {} seeds:{}", mutant.name(), total.seeds, mutant.says()));
-                survivors.push(mutant.name());
-            }
-        }
+        let mut hunt = Hunt { name: mutant.name(), next: 1, last: seeds, threads, shape: shape.into() };
+        let mut total = hunt.next_failure();
         all_runs.merge(&total);
+        if total.failures.is_empty() {
+            say(&format!("{:<26} SURVIVED {} seeds:{}", mutant.name(), total.seeds, mutant.says()));
+            survivors.push(mutant.name());
+        }
+        let mut small = true;
+        // Of a seed that needs much luck no few faults are enough: then another one that finds the bug may do.
+        while let Some(found) = total.failures.first() {
+            small = hunt.shrinks(found, &total)?;
+            if small {
+                break;
+            }
+            total = hunt.next_failure();
+        }
+        if !small {
+            large.push(mutant.name());
+        }
     }
     say(&format!("mutants: {} of {tried} found; in all {}", tried - survivors.len(), sums(&all_runs)));
     ensure!(survivors.is_empty(), "survivors: {}", survivors.join(", "));
     ensure!(large.is_empty(), "not shrunk to {FEW_FAULTS} faults: {}", large.join(", "));
     Ok(())
+}
+
+/// The search for seeds that find one planted bug.
+#[cfg(feature = "mutants")]
+struct Hunt {
+    name: &'static str,
+    next: u64,
+    last: u64,
+    threads: usize,
+    shape: Shape,
+}
+
+#[cfg(feature = "mutants")]
+impl Hunt {
+    /// Runs seeds up to the next that finds it.
+    fn next_failure(&mut self) -> Total {
+        let count = (self.last + 1).saturating_sub(self.next);
+        let budget = Duration::from_secs(3_600);
+        let plan = Plan { first: self.next, count, budget, threads: self.threads, stop_at_failure: true };
+        let total = run_seeds(plan, self.shape, Some(self.name));
+        self.next = total.failures.first().map_or(self.last + 1, |found| found.schedule.seed + 1);
+        total
+    }
+
+    /// Whether what was found shrinks to few faults; all of it is told.
+    fn shrinks(&self, found: &Outcome, total: &Total) -> anyhow::Result<bool> {
+        say(&format!(
+            "{:<26} found by seed {:>3} ({:.1} simulated h, {:.0} s): {}",
+            self.name,
+            found.schedule.seed,
+            total.hours(),
+            total.took.as_secs_f64(),
+            told(found)
+        ));
+        let out = Path::new("target/sim").join(self.name).with_extension("json");
+        let (faults, text) = shrunk_within(&found.schedule, &out, SHRINKING_RUNS)?;
+        say(&format!("{:<26} {text}", ""));
+        Ok(faults <= FEW_FAULTS)
+    }
 }
 
 fn unmet(total: &Total) -> Vec<&'static str> {
