@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::etcd_wire::{
-    Client, Compare, CompareResult, CompareTarget, KeyValue, PutRequest, RangeRequest, RequestOp,
-    RequestUnion, TargetUnion, TxnRequest, prefix_end,
+    Client, Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest,
+    RequestOp, RequestUnion, TargetUnion, TxnRequest, prefix_end,
 };
 use crate::history::{Call, Clock, KeyId, Operation, Outcome, Recorder, Revision, Stored, ValueId};
 
@@ -198,7 +198,9 @@ impl RecordedClient {
         let key = KeyId(self.random.random_range(0..self.plan.keys.max(1)));
         let number = self.values.fetch_add(1, Ordering::Relaxed);
         let new = ValueId(number);
+        let is_deleted = key.0 + 1 == self.plan.keys;
         match self.random.random_range(0..10_u8) {
+            0 if is_deleted => (key, Call::Delete),
             0..4 => (key, Call::Get),
             4..6 => (key, Call::Put(new)),
             6..8 => (key, Call::CompareAndSet { expected: self.last_seen.get(&key).copied(), new }),
@@ -220,6 +222,16 @@ async fn exchange(mut client: Client, key: KeyId, call: Call, plan: &Plan) -> Ou
                     Some(found @ Some(_)) => Ok(Outcome::Read { stored: found, revision }),
                     None => Ok(Outcome::Read { stored: None, revision }),
                 }
+            }
+            Call::Delete => {
+                let answer = client
+                    .delete(DeleteRangeRequest { key: bytes, ..Default::default() }, plan.deadline)
+                    .await?;
+                let revision = Revision(answer.header.map_or(0, |header| header.revision));
+                Ok(match answer.deleted {
+                    0 => Outcome::Read { stored: None, revision },
+                    _ => Outcome::Written { revision },
+                })
             }
             Call::Put(value) => {
                 let put = put(bytes, value, plan);

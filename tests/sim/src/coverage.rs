@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Coverage(BTreeMap<&'static str, u64>);
 
 /// Steps of membership and of the life of a cluster that every set of runs has to have met.
-pub const STEPS: [&str; 19] = [
+pub const STEPS: [&str; 21] = [
     "founded",
     "joined",
     "abandoned",
@@ -26,6 +26,8 @@ pub const STEPS: [&str; 19] = [
     "recovered from disk",
     "torn tail",
     "faulted disk",
+    "unreadable directory",
+    "wrong target refused",
     "fail-over without a timeout",
 ];
 

@@ -40,6 +40,15 @@ pub struct Faults {
     pub lying_sync: bool,
 }
 
+/// What becomes of something that was durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// This bit of a byte flips.
+    Flip(u8),
+    /// The place holds these bytes instead.
+    Holds(Vec<u8>),
+}
+
 /// What the disk saw: a fault counts when it was felt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -175,9 +184,9 @@ impl SimDisk {
         state.counts.sectors_lost += lost;
     }
 
-    /// Flips one bit of a file behind everybody's back, durably. `false`: there is no such file or byte.
-    pub fn rot(&self, path: &Path, offset: u64, bit: u8) -> bool {
-        self.state().inodes.rot(path, offset, bit)
+    /// Changes a file behind everybody's back, durably. `false`: there is no such file or place.
+    pub fn damage(&self, path: &Path, offset: usize, damage: &Damage) -> bool {
+        self.state().inodes.damage(path, offset, damage)
     }
 
     /// A file's present content.

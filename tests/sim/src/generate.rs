@@ -151,6 +151,7 @@ fn fault(kind: usize, pods: u8, random: &mut Random) -> Kind {
         25 => Kind::Roll,
         26 => Kind::SlowApplier { pod, ms },
         29 => Kind::FailedRead { pod },
+        30 => Kind::MisplacedWrite { pod },
         28 => Kind::TornWrites { pod, times: random.within(1, 5) as u8 },
         _ => Kind::FuseAtStart { pod, changes: random.within(0, 40) as u32, power: random.chance(500) },
     }

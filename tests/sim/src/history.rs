@@ -46,6 +46,8 @@ pub enum Call {
         /// What it is to hold then.
         new: ValueId,
     },
+    /// Delete the key. Where there was none, the answer is a read that found nothing.
+    Delete,
 }
 
 impl Call {
@@ -54,7 +56,7 @@ impl Call {
     pub const fn writes(&self) -> Option<ValueId> {
         match self {
             Self::Put(value) | Self::CompareAndSet { new: value, .. } => Some(*value),
-            Self::Get => None,
+            Self::Get | Self::Delete => None,
         }
     }
 }
@@ -71,9 +73,9 @@ pub struct Stored {
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A put, or a compare-and-set that held, was acknowledged at this revision.
+    /// A put, a delete of what was there, or a compare-and-set that held, was acknowledged at this revision.
     Written {
-        /// The answer's revision, which is the write's own.
+        /// The answer's revision, which is the write's (or the delete's) own.
         revision: Revision,
     },
     /// A compare-and-set was answered: it did not hold.
@@ -81,7 +83,7 @@ pub enum Outcome {
         /// The store's revision at which it was compared.
         revision: Revision,
     },
-    /// A read was answered.
+    /// A read was answered, or a delete that found nothing.
     Read {
         /// What was there.
         stored: Option<Stored>,

@@ -71,8 +71,10 @@ pub enum Kind {
     FailedSync { pod: u8 },
     /// The next read from the disk fails, in this process or the next one.
     FailedRead { pod: u8 },
-    /// A bit of the log, before its last frame, or of a snapshot flips; then the process is killed.
+    /// A bit of the log, before its last frame, of a snapshot, or of the identity flips; then the process is killed.
     Rot { pod: u8 },
+    /// A block of the log, before its last frame, holds what was written for another place, or nothing; then the process is killed.
+    MisplacedWrite { pod: u8 },
     /// A person moves the leadership.
     Transfer { to: u8 },
     /// `kubectl scale`.
@@ -81,7 +83,7 @@ pub enum Kind {
     Snapshot { pod: u8 },
     /// The clock runs at so many of 1000.
     ClockDrift { pod: u8, per_mille: u16, ms: u32 },
-    /// The pod comes back under another address.
+    /// The pod comes back under another address, maybe one that another pod had.
     Move { pod: u8 },
     /// A follower is told, wrongly, that its leader's process is gone.
     FalseAlarm { pod: u8 },
@@ -125,6 +127,7 @@ impl Kind {
             Self::FailedSync { .. } => "failed sync",
             Self::FailedRead { .. } => "failed read",
             Self::Rot { .. } => "bit rot",
+            Self::MisplacedWrite { .. } => "misplaced write",
             Self::Transfer { .. } => "transfer",
             Self::Scale { .. } => "scale",
             Self::Snapshot { .. } => "snapshot",
@@ -167,6 +170,7 @@ impl Kind {
             | Self::Wipe { .. }
             | Self::Pause { .. }
             | Self::Rot { .. }
+            | Self::MisplacedWrite { .. }
             | Self::Scale { .. }
             | Self::Snapshot { .. }
             | Self::Move { .. }
@@ -178,7 +182,7 @@ impl Kind {
     }
 
     /// All names, for the test that none is never met.
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 31] = [
         "kill",
         "power cut",
         "power cut of all",
@@ -209,5 +213,6 @@ impl Kind {
         "end at a write of the start",
         "torn writes",
         "failed read",
+        "misplaced write",
     ];
 }

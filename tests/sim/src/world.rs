@@ -15,6 +15,7 @@ mod end;
 mod event;
 mod forge;
 mod liveness;
+mod losses;
 mod nemesis;
 mod operator;
 mod pods;
@@ -95,6 +96,7 @@ pub struct World {
     network: Random,
     chance: Random,
     pods: Vec<pods::Pod>,
+    addresses: pods::Addresses,
     links: streams::Links,
     clients: clients::Clients,
     operator: operator::Cluster,
@@ -143,6 +145,7 @@ impl World {
             network: Random::new(seed, NETWORK),
             chance: Random::new(seed, CHANCE),
             pods: Vec::new(),
+            addresses: pods::Addresses::default(),
             links: streams::Links::default(),
             clients: clients::Clients::new(seed, schedule.clients),
             operator: operator::Cluster::new(seed, schedule.replicas),

@@ -37,7 +37,8 @@ use crate::snapshot_store::{give_back, snapshot_dir};
 pub use file::{Identity, Resolved};
 
 const LOCK: &str = "LOCK";
-const IDENTITY: &str = "identity";
+/// The name of the file in the data directory that says whose it is.
+pub const IDENTITY: &str = "identity";
 const RESOLVED: &str = "resolved";
 
 /// Why a data directory cannot be used, or not so.

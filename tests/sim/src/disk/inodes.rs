@@ -9,8 +9,8 @@ use std::path::{Component, Path};
 
 use outrigger_storage::fs::DirEntry;
 
-use super::SECTOR_BYTES;
 use super::names::{Change, Unsynced};
+use super::{Damage, SECTOR_BYTES};
 
 /// What disks write as one under their sectors.
 const BLOCK_BYTES: usize = 4_096;
@@ -371,18 +371,19 @@ impl Inodes {
         self.used_bytes = used;
     }
 
-    pub(super) fn rot(&mut self, path: &Path, offset: u64, bit: u8) -> bool {
+    pub(super) fn damage(&mut self, path: &Path, offset: usize, damage: &Damage) -> bool {
         let Ok(content) = self.find_file(path).and_then(|at| self.file(at)) else { return false };
-        let flip = |bytes: &mut Vec<u8>| match bytes.get_mut(offset as usize) {
-            Some(byte) => {
-                *byte ^= 1 << (bit % 8);
-                true
-            }
-            None => false,
+        let length = match damage {
+            Damage::Flip(_) => 1,
+            Damage::Holds(found) => found.len(),
         };
-        let rotten = flip(&mut content.durable);
+        let Some(place) = content.durable.get_mut(offset..offset + length) else { return false };
+        match damage {
+            Damage::Flip(bit) => place.iter_mut().for_each(|byte| *byte ^= 1 << (bit % 8)),
+            Damage::Holds(found) => place.copy_from_slice(found),
+        }
         content.now.clone_from(&content.durable);
-        rotten
+        true
     }
 
     pub(super) fn content(&self, path: &Path) -> Option<Vec<u8>> {

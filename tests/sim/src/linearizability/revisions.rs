@@ -65,8 +65,12 @@ pub(super) fn check(history: &[Operation]) -> Result<(), Contradiction> {
         if !explains(before, place) {
             return Err(Contradiction::Value { operation: Box::new(place.operation), held: before });
         }
-        if let (Kind::Write, Some(value)) = (place.kind, place.operation.call.writes()) {
-            held.insert(place.operation.key, Stored { value, mod_revision: place.revision });
+        match (place.kind, place.operation.call.writes()) {
+            (Kind::Write, Some(value)) => {
+                held.insert(place.operation.key, Stored { value, mod_revision: place.revision });
+            }
+            (Kind::Write, None) => drop(held.remove(&place.operation.key)),
+            (Kind::Read, _) => {}
         }
     }
     Ok(())
@@ -77,6 +81,8 @@ fn explains(before: Option<Stored>, place: &Place) -> bool {
     let value = before.map(|stored| stored.value);
     match (place.operation.call, place.operation.outcome) {
         (Call::Get, Outcome::Read { stored, .. }) => stored == before,
+        (Call::Delete, Outcome::Read { stored, .. }) => stored.is_none() && before.is_none(),
+        (Call::Delete, Outcome::Written { .. } | Outcome::Unknown) => before.is_some(),
         (Call::CompareAndSet { expected, .. }, Outcome::NotEqual { .. }) => value != expected,
         (Call::CompareAndSet { expected, .. }, Outcome::Written { .. } | Outcome::Unknown) => {
             value == expected
@@ -86,6 +92,7 @@ fn explains(before: Option<Stored>, place: &Place) -> bool {
         (Call::Get, Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Unknown)
         | (Call::CompareAndSet { .. }, Outcome::Read { .. })
         | (Call::Put(_), Outcome::Read { .. } | Outcome::NotEqual { .. })
+        | (Call::Delete, Outcome::NotEqual { .. })
         | (_, Outcome::Failed) => false,
     }
 }

@@ -8,9 +8,9 @@
 //! * an answer that fits and changes nothing is taken at once, with no alternative: whatever order explains the rest
 //!   explains it with that answer in front, too;
 //! * a value that is overwritten never comes back, as no two writes write the same: who still has to be answered with it
-//!   makes overwriting it a dead end;
-//! * unknown writes of values that no answer and no comparison names differ in when they were called and in nothing else:
-//!   the one that was called first goes first.
+//!   makes overwriting it a dead end (of nothing, where no delete brings it back, the same is true);
+//! * unknown writes of values that no answer and no comparison names differ in when they were called and in nothing else,
+//!   as do unknown deletes: the one that was called first goes first.
 //!
 //! May import: `history`. Deliberately absent: revisions.
 
@@ -57,15 +57,18 @@ fn named(operations: &[Operation]) -> HashSet<ValueId> {
 
 /// Leaves out what can never matter: failures, reads without an answer, and writes of unknown outcome that nobody
 /// can have met (a write that is never read can only spoil what others saw, unless it explains a comparison that did
-/// not hold).
+/// not hold, or a delete that found something).
 fn relevant(operations: &[Operation], named: &HashSet<ValueId>) -> Vec<Operation> {
-    let comparison_failed =
-        operations.iter().any(|operation| matches!(operation.outcome, Outcome::NotEqual { .. }));
+    let needs_any = operations.iter().any(|operation| match operation.outcome {
+        Outcome::NotEqual { .. } => true,
+        Outcome::Written { .. } => operation.call == Call::Delete,
+        Outcome::Read { .. } | Outcome::Unknown | Outcome::Failed => false,
+    });
     let matters = |operation: &&Operation| match operation.outcome {
         Outcome::Failed => false,
         Outcome::Unknown => {
             let value = operation.call.writes();
-            value.is_some_and(|value| comparison_failed || named.contains(&value))
+            operation.call == Call::Delete || value.is_some_and(|value| needs_any || named.contains(&value))
         }
         Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Read { .. } => true,
     };
@@ -111,7 +114,14 @@ impl Effect {
                 refuses: None,
                 or_nothing: true,
             }),
-            (Call::Put(_), Outcome::NotEqual { .. } | Outcome::Read { .. })
+            (Call::Delete, Outcome::Written { .. }) => {
+                Some(Self { refuses: Some(State::Absent), leaves: Some(State::Absent), ..none })
+            }
+            (Call::Delete, Outcome::Read { stored: None, .. }) => {
+                Some(Self { needs: Some(State::Absent), ..none })
+            }
+            (Call::Delete, Outcome::Unknown) => Some(Self { leaves: Some(State::Absent), ..none }),
+            (Call::Put(_) | Call::Delete, Outcome::NotEqual { .. } | Outcome::Read { .. })
             | (Call::Get, Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Unknown)
             | (Call::CompareAndSet { .. }, Outcome::Read { .. })
             | (_, Outcome::Failed) => None,
@@ -129,9 +139,9 @@ impl Effect {
         Some(self.leaves.unwrap_or(state))
     }
 
-    /// The state that its answer proves to have been held.
-    fn proves(self) -> Option<State> {
-        self.needs.filter(|_| !self.or_nothing)
+    /// The state that its answer proves to have been held, if one that is left never comes back.
+    fn proves(self, absent_returns: bool) -> Option<State> {
+        self.needs.filter(|needed| !(self.or_nothing || absent_returns && *needed == State::Absent))
     }
 }
 
@@ -178,7 +188,9 @@ struct Search<'a> {
     key: KeyId,
     operations: &'a [Operation],
     effects: Vec<Option<Effect>>,
-    /// For an unknown write of a nameless value, the one like it that was called before.
+    /// Somebody may have deleted the key.
+    absent_returns: bool,
+    /// For an unknown delete or write of a nameless value, the one like it that was called before.
     earlier: Vec<Option<usize>>,
     next: Vec<usize>,
     previous: Vec<usize>,
@@ -205,6 +217,7 @@ impl<'a> Search<'a> {
             key,
             operations,
             earlier: earlier(operations, &effects, &nodes),
+            absent_returns: effects.iter().flatten().any(|effect| effect.leaves == Some(State::Absent)),
             effects,
             next: vec![head; head + 1],
             previous: vec![head; head + 1],
@@ -229,7 +242,7 @@ impl<'a> Search<'a> {
             owed: HashMap::new(),
             choices: Vec::new(),
         };
-        for proved in self.effects.iter().flatten().filter_map(|effect| effect.proves()) {
+        for proved in self.effects.iter().flatten().filter_map(|effect| effect.proves(self.absent_returns)) {
             *at.owed.entry(proved).or_default() += 1;
         }
         let mut met: HashSet<(Taken, State)> = HashSet::new();
@@ -288,7 +301,7 @@ impl<'a> Search<'a> {
         let effect = self.effects[operation]?;
         let after = effect.step(at.state)?;
         let owed = at.owed.get(&at.state).copied().unwrap_or_default();
-        let own = usize::from(effect.proves() == Some(at.state));
+        let own = usize::from(effect.proves(self.absent_returns) == Some(at.state));
         (after == at.state || owed == own).then_some(after)
     }
 
@@ -314,7 +327,7 @@ impl<'a> Search<'a> {
     }
 
     fn owed<'b>(&self, operation: usize, at: &'b mut Position) -> Option<&'b mut usize> {
-        at.owed.get_mut(&self.effects[operation]?.proves()?)
+        at.owed.get_mut(&self.effects[operation]?.proves(self.absent_returns)?)
     }
 
     /// Takes both nodes of an operation out of the list; they keep their own links for [`Search::put_back`].
@@ -336,18 +349,17 @@ impl<'a> Search<'a> {
     }
 }
 
-/// For each unknown write of a nameless value, the one before it in `nodes` with the same effect.
+/// For each unknown delete or write of a nameless value, the one before it in `nodes` with the same effect.
 fn earlier(operations: &[Operation], effects: &[Option<Effect>], nodes: &[usize]) -> Vec<Option<usize>> {
     let mut earlier = vec![None; operations.len()];
-    let mut latest: HashMap<Option<State>, usize> = HashMap::new();
+    let mut latest: HashMap<(Option<State>, Option<State>), usize> = HashMap::new();
     for operation in nodes.iter().filter(|node| node.is_multiple_of(2)).map(|node| node / 2) {
         let unknown = operations.get(operation).is_some_and(|own| own.outcome == Outcome::Unknown);
         let effect = effects.get(operation).copied().flatten();
-        let Some(effect) = effect.filter(|effect| unknown && effect.leaves == Some(State::Nameless)) else {
-            continue;
-        };
+        let alike = |effect: &Effect| matches!(effect.leaves, Some(State::Nameless | State::Absent));
+        let Some(effect) = effect.filter(|effect| unknown && alike(effect)) else { continue };
         if let Some(slot) = earlier.get_mut(operation) {
-            *slot = latest.insert(effect.needs, operation);
+            *slot = latest.insert((effect.needs, effect.leaves), operation);
         }
     }
     earlier

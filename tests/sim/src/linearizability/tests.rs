@@ -28,6 +28,10 @@ fn get(seen: Option<(u64, i64)>, revision: i64, invoked: u64, returned: u64) -> 
     operation(Call::Get, Outcome::Read { stored, revision: Revision(revision) }, invoked, returned)
 }
 
+fn delete(outcome: Outcome, invoked: u64, returned: u64) -> Operation {
+    operation(Call::Delete, outcome, invoked, returned)
+}
+
 fn cas(expected: Option<u64>, new: u64, outcome: Outcome, invoked: u64, returned: u64) -> Operation {
     let call = Call::CompareAndSet { expected: expected.map(ValueId), new: ValueId(new) };
     operation(call, outcome, invoked, returned)
@@ -51,7 +55,17 @@ fn accepted(history: &[Operation]) -> bool {
 
 #[test]
 fn linearizable_traces_are_accepted() {
-    let traces: [(&str, Vec<Operation>); 6] = [
+    let traces: [(&str, Vec<Operation>); 7] = [
+        (
+            "a delete of what is there, and of nothing",
+            vec![
+                put(1, 2, 0, 10),
+                delete(written(3), 20, 30),
+                get(None, 3, 40, 50),
+                delete(get(None, 3, 0, 0).outcome, 60, 70),
+                cas(None, 2, written(4), 80, 90),
+            ],
+        ),
         ("nothing", vec![]),
         ("a read of an absent key", vec![get(None, 1, 0, 1)]),
         ("read your write", vec![put(1, 2, 0, 10), get(Some((1, 2)), 2, 20, 30)]),
@@ -81,7 +95,16 @@ fn linearizable_traces_are_accepted() {
 
 #[test]
 fn broken_traces_are_rejected() {
-    let traces: [(&str, Vec<Operation>); 7] = [
+    let traces: [(&str, Vec<Operation>); 10] = [
+        (
+            "a delete that did not happen",
+            vec![put(1, 2, 0, 10), delete(written(3), 20, 30), get(Some((1, 2)), 3, 40, 50)],
+        ),
+        ("a delete of nothing that says that it was something", vec![delete(written(2), 0, 10)]),
+        (
+            "a delete that found nothing where something was",
+            vec![put(1, 2, 0, 10), delete(get(None, 2, 0, 0).outcome, 20, 30)],
+        ),
         ("a stale read", vec![put(1, 2, 0, 10), put(2, 3, 20, 30), get(Some((1, 2)), 2, 40, 50)]),
         ("a lost write", vec![put(1, 2, 0, 10), get(None, 1, 20, 30)]),
         ("a value from nowhere", vec![put(1, 2, 0, 10), get(Some((9, 2)), 2, 20, 30)]),
@@ -112,12 +135,13 @@ fn broken_traces_are_rejected() {
 #[test]
 fn an_unknown_write_may_have_happened_or_not() {
     let happened = [put(1, 2, 0, 10), maybe_put(2, 20, 30), get(Some((2, 3)), 3, 40, 50)];
+    let deleted = [put(1, 2, 0, 10), delete(Outcome::Unknown, 20, 30), get(None, 3, 40, 50)];
     let did_not = [put(1, 2, 0, 10), maybe_put(2, 20, 30), get(Some((1, 2)), 2, 40, 50)];
     let late =
         [maybe_put(2, 0, 10), put(1, 2, 20, 30), get(Some((1, 2)), 2, 40, 50), get(Some((2, 3)), 3, 60, 70)];
     let explains_a_comparison =
         [put(1, 2, 0, 10), maybe_put(2, 20, 30), cas(Some(1), 3, not_equal(3), 40, 50)];
-    for trace in [&happened[..], &did_not, &late, &explains_a_comparison] {
+    for trace in [&happened[..], &deleted, &did_not, &late, &explains_a_comparison] {
         assert!(accepted(trace), "{trace:?}");
     }
     let both_ways = [maybe_put(2, 0, 10), get(Some((2, 2)), 2, 20, 30), get(None, 1, 40, 50)];
@@ -194,9 +218,23 @@ fn an_acknowledged_write_that_is_not_there_is_found() {
         (Some(stored(1, 3)), false),
         (None, false),
     ];
-    for (end, fine) in ends {
+    let is_fine = |history: &[Operation], end: Option<Stored>| {
         let state: HashMap<KeyId, Stored> = end.map(|end| (KeyId(0), end)).into_iter().collect();
-        assert_eq!(acknowledged::check(&history, &state).is_ok(), fine, "{end:?}");
+        acknowledged::check(history, &state).is_ok()
+    };
+    for (end, fine) in ends {
+        assert_eq!(is_fine(&history, end), fine, "{end:?}");
+    }
+    let [first, second] = history;
+    for (delete, end, fine) in [
+        (delete(written(4), 40, 50), None, true),
+        (delete(Outcome::Unknown, 40, 50), None, true),
+        (delete(get(None, 3, 0, 0).outcome, 40, 50), None, false),
+        (delete(written(1), 40, 50), None, false),
+        (delete(written(4), 40, 50), Some(stored(2, 3)), false),
+        (delete(written(4), 40, 50), Some(stored(9, 5)), true),
+    ] {
+        assert_eq!(is_fine(&[first, second, delete], end), fine, "{delete:?} {end:?}");
     }
 }
 
@@ -211,7 +249,7 @@ struct Choice {
 }
 
 fn choices(spread: u64) -> impl Strategy<Value = Vec<Choice>> {
-    let choice = (0..3_u32, 0..4_u8, 0..=spread, 0..=spread, prop::bool::weighted(0.1)).prop_map(
+    let choice = (0..3_u32, 0..5_u8, 0..=spread, 0..=spread, prop::bool::weighted(0.1)).prop_map(
         |(key, kind, before, after, loses_answer)| Choice { key, kind, before, after, loses_answer },
     );
     prop::collection::vec(choice, 1..60)
@@ -231,17 +269,22 @@ fn execute(choices: &[Choice]) -> Vec<Operation> {
         let call = match choice.kind {
             0 => Call::Get,
             1 => Call::Put(new),
+            4 => Call::Delete,
             2 => Call::CompareAndSet { expected: held.map(|stored| stored.value), new },
             _ => Call::CompareAndSet { expected: Some(ValueId(u64::MAX)), new },
         };
-        let writes = matches!(choice.kind, 1 | 2);
+        let writes = matches!(choice.kind, 1 | 2) || (choice.kind == 4 && held.is_some());
         if writes {
             revision += 1;
-            store.insert(key, Stored { value: new, mod_revision: Revision(revision) });
+            match call.writes() {
+                Some(value) => drop(store.insert(key, Stored { value, mod_revision: Revision(revision) })),
+                None => drop(store.remove(&key)),
+            }
         }
         let outcome = match (choice.loses_answer, call) {
             (true, _) => Outcome::Unknown,
-            (false, Call::Get) => Outcome::Read { stored: held, revision: Revision(revision) },
+            (false, Call::Delete) if held.is_some() => Outcome::Written { revision: Revision(revision) },
+            (false, Call::Get | Call::Delete) => Outcome::Read { stored: held, revision: Revision(revision) },
             (false, _) if writes => Outcome::Written { revision: Revision(revision) },
             (false, _) => Outcome::NotEqual { revision: Revision(revision) },
         };
@@ -253,19 +296,21 @@ fn execute(choices: &[Choice]) -> Vec<Operation> {
 
 /// Any history of one key: what a client was told has nothing to do with what others did.
 fn anything() -> impl Strategy<Value = Vec<Operation>> {
-    let one = (0..3_u8, 0..4_u64, 0..4_u8, 0..60_u64, 1..40_u64);
+    let one = (0..4_u8, 0..4_u64, 0..4_u8, 0..60_u64, 1..40_u64);
     prop::collection::vec(one, 1..7).prop_map(|choices| {
         let operation_of = |(number, (kind, named, outcome, invoked, took)): (u64, _)| {
             let seen = (named > 0).then_some(named);
             let call = match kind {
                 0 => Call::Get,
                 1 => Call::Put(ValueId(number + 1)),
+                3 => Call::Delete,
                 _ => Call::CompareAndSet { expected: seen.map(ValueId), new: ValueId(number + 1) },
             };
             let outcome = match (kind, outcome) {
                 (_, 0) => Outcome::Unknown,
                 (0, _) => get(seen.map(|value| (value, 2)), 2, 0, 0).outcome,
                 (2, 1) => not_equal(2),
+                (3, 1) => get(None, 2, 0, 0).outcome,
                 _ => written(2),
             };
             operation(call, outcome, invoked, invoked + took)
@@ -289,6 +334,9 @@ fn some_order_explains(left: &[Operation], held: Option<ValueId>) -> bool {
                 (stored.map(|stored| stored.value) == held).then_some(held)
             }
             (Call::Get, _) => Some(held),
+            (Call::Delete, Outcome::Read { .. }) => held.is_none().then_some(None),
+            (Call::Delete, Outcome::Written { .. }) => held.is_some().then_some(None),
+            (Call::Delete, _) => Some(None),
             (Call::CompareAndSet { expected, .. }, Outcome::NotEqual { .. }) => {
                 (expected != held).then_some(held)
             }
@@ -337,7 +385,8 @@ proptest! {
     fn a_read_of_a_swapped_value_is_rejected(choices in choices(0), pick in any::<prop::sample::Index>()) {
         // Without overlaps and with every outcome known a read has one right answer, so any other is wrong.
         let mut history = execute(&complete(&choices));
-        let answered = |operation: &Operation| matches!(operation.outcome, Outcome::Read { .. });
+        let answered =
+            |operation: &Operation| operation.call == Call::Get && matches!(operation.outcome, Outcome::Read { .. });
         let reads: Vec<usize> = (0..history.len()).filter(|index| answered(&history[*index])).collect();
         prop_assume!(!reads.is_empty());
         let read = *pick.get(&reads);

@@ -9,7 +9,7 @@ use outrigger_core::mvcc::{OpResponse, View};
 use outrigger_core::state_machine::Output;
 use outrigger_core::types::{ReadId, Revision};
 
-use super::calls::{KEYS, What, command, read};
+use super::calls::{DELETED_KEY, KEYS, What, command, is_paired, read};
 use super::end::Ending;
 use super::event::{Happening, Input};
 use super::process::{Life, Process};
@@ -133,9 +133,13 @@ impl Clients {
             self.next_value += 1;
             ValueId(self.next_value)
         };
-        match self.random.below(20) {
+        match self.random.below(24) {
+            0..=3 if key == DELETED_KEY => What::Call(Call::Delete),
             0..=7 => What::Call(Call::Put(value())),
             8..=14 => What::Call(Call::Get),
+            20 => What::Pair(value()),
+            21 => What::ReadPair,
+            22 | 23 => What::Other(self.random.within(0, 1 << 16)),
             15..=18 => {
                 let expected = self.seen.get(key).copied().flatten();
                 What::Call(Call::CompareAndSet { expected, new: value() })
@@ -240,9 +244,13 @@ impl World {
                 let revision = Revision(response.revision);
                 match (response.result, what) {
                     (Ok(OpResponse::Txn { succeeded: false, .. }), _) => Outcome::NotEqual { revision },
+                    (Ok(OpResponse::DeleteRange { deleted: 0, .. }), _) => {
+                        Outcome::Read { stored: None, revision }
+                    }
                     (Ok(_), _) => Outcome::Written { revision },
-                    (Err(_), What::Compact(_)) => Outcome::Failed,
-                    (Err(refusal), What::Call(_)) => {
+                    // Of a compacted revision, or of a lease that is not there.
+                    (Err(_), What::Compact(_) | What::Other(_)) => Outcome::Failed,
+                    (Err(refusal), What::Call(_) | What::Pair(_) | What::ReadPair) => {
                         self.broken("a good command is applied", format!("refused: {refusal:?}"));
                         Outcome::Failed
                     }
@@ -263,10 +271,17 @@ impl World {
         view: &View,
         outcome: Result<(), Refusal>,
     ) {
-        let Some(key) = self.open_call(client, number).map(|open| open.key) else { return };
+        let Some(&Open { key, what, .. }) = self.open_call(client, number) else { return };
         if let Err(refusal) = outcome {
             self.answer(pod, client, number, refused(&refusal));
             return;
+        }
+        if matches!(what, What::ReadPair) && !is_paired(view) {
+            let at = view.revision();
+            self.broken(
+                "a transaction is whole",
+                format!("orders-{pod} showed half of one at revision {at}"),
+            );
         }
         let stored = read(view, key);
         let revision = view.revision();
@@ -318,13 +333,13 @@ impl World {
             Outcome::Written { .. } if matches!(open.what, What::Call(_)) => {
                 self.clients.answered.written += 1
             }
-            Outcome::Read { stored, .. } => {
+            Outcome::Read { stored, .. } if matches!(open.what, What::Call(_)) => {
                 self.clients.answered.read += 1;
                 if let Some(seen) = self.clients.seen.get_mut(open.key) {
                     *seen = stored.map(|stored| stored.value);
                 }
             }
-            Outcome::Written { .. } | Outcome::NotEqual { .. } => {}
+            Outcome::Written { .. } | Outcome::NotEqual { .. } | Outcome::Read { .. } => {}
             Outcome::Unknown | Outcome::Failed => {
                 let is_due = self.clients.strict_since.is_some_and(|since| open.invoked >= since);
                 if is_due && matches!(open.what, What::Call(_)) {

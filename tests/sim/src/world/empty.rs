@@ -32,7 +32,10 @@ impl World {
     /// Who answers when the names of the headless service are asked; DNS may leave some out.
     pub(super) fn seeds(&mut self, from: At) -> Vec<Seed> {
         let mut seeds = Vec::new();
-        for pod in 0..self.pods.len() as u8 {
+        for name in 0..self.pods.len() as u8 {
+            // An old answer of DNS leads to whoever has the address now.
+            let is_stale = self.network.chance(20);
+            let pod = if is_stale { self.network.below(self.pods.len()) as u8 } else { name };
             let passes = self.passes(from.pod, pod) && self.passes(pod, from.pod);
             let missing = self.network.chance(50);
             let paused = self.pod(pod).is_none_or(|pod| pod.paused_until > self.now);
@@ -40,7 +43,7 @@ impl World {
             let route = Route {
                 id: process.member(),
                 name: pods::name(pod),
-                address: pods::address(pod, self.pod(pod).map_or(0, |pod| pod.address)),
+                address: self.address_of(pod),
                 ..Route::default()
             };
             let cluster = process.running().map(|running| running.cluster);

@@ -146,6 +146,9 @@ impl World {
     }
 
     fn shown(&self, pod: u8) -> String {
+        if let Some((_, fault)) = self.pod(pod).and_then(|pod| pod.unreadable.as_ref()) {
+            return format!("orders-{pod} cannot read its disk: {fault}");
+        }
         let Some(process) = self.process(pod) else { return format!("orders-{pod} is down") };
         match &process.life {
             Life::Opening => format!("orders-{pod} opens its disk"),

@@ -1,34 +1,30 @@
 //! Carries faults out, ends them, heals everything. What is left then, `liveness` judges.
 //!
-//! What would break a promise that nobody made is not done: a wiped volume or a rotten log takes acknowledged data from its
-//! disk, so that a majority of the disks that count always stays. All else may come together.
+//! What takes acknowledged data from a disk is in `losses`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_core::event::Event;
-use outrigger_core::types::{ClusterId, Index, MemberId};
+use outrigger_core::types::{Index, MemberId};
 use outrigger_plan::founding::Founding;
-use outrigger_storage::identity::DataDir;
 
 use super::event::{Happening, Input};
 use super::process::AdminCaller;
 use super::streams::{HOSTS, Lossy};
 use super::{MS, SECOND, Time, World, pods};
+use crate::disk::Damage;
 use crate::schedule::Kind;
-
-/// Before the register says that there is a cluster, volumes go one at a time.
-const BETWEEN_LOSSES: Time = 40 * SECOND;
 
 #[derive(Debug, Default)]
 pub(super) struct Nemesis {
     /// Volumes whose data was damaged behind their process's back, by number.
-    rotten: BTreeSet<u64>,
+    pub(super) rotten: BTreeSet<u64>,
     /// Faults that nobody has felt yet, by name and pod.
     armed: BTreeSet<(&'static str, u8)>,
     /// All faults have ended: what the schedule still holds comes too late.
     is_over: bool,
     power: BTreeMap<u8, bool>,
-    last_loss: Option<Time>,
+    pub(super) last_loss: Option<Time>,
     /// The newest voters that any member knows, for the coverage.
     pub(super) voters: Vec<MemberId>,
     pub(super) voters_at: Index,
@@ -110,14 +106,21 @@ impl World {
             }
             Kind::TornWrites { pod, times } => self.change_pod(pod, |pod| pod.to_tear = times),
             Kind::Wipe { pod } => self.wipe(pod),
-            Kind::Rot { pod } => self.rot(pod),
+            Kind::Rot { pod } => self.damage(pod, |disk, chance| {
+                let (path, offset) = pods::durable_byte(disk, chance)?;
+                let bit = chance.below(8) as u8;
+                Some((path, offset, Damage::Flip(bit)))
+            }),
+            Kind::MisplacedWrite { pod } => self.damage(pod, |disk, chance| {
+                let (path, offset, found) = pods::misplaced_block(disk, chance)?;
+                Some((path, offset, Damage::Holds(found)))
+            }),
             Kind::FuseAtStart { pod, changes, power } => {
                 self.crash(pod, power) && self.light_fuse(pod, changes, power)
             }
             Kind::Move { pod } => {
-                let is_up = self.process(pod).is_some();
-                if let Some(there) = self.pod_mut(pod).filter(|_| is_up) {
-                    there.address += 1;
+                if self.process(pod).is_some() {
+                    self.moves(pod);
                 }
                 self.crash(pod, false)
             }
@@ -144,21 +147,7 @@ impl World {
         }
     }
 
-    fn wipe(&mut self, pod: u8) -> bool {
-        if !self.may_lose(pod) {
-            return false;
-        }
-        self.nemesis.last_loss = Some(self.now);
-        self.replace_volume(pod);
-        if self.chance.chance(250) {
-            // Its first start ends somewhere in making the directory.
-            let changes = self.chance.within(0, 8) as u32;
-            self.light_fuse(pod, changes, false);
-        }
-        true
-    }
-
-    fn light_fuse(&mut self, pod: u8, changes: u32, power: bool) -> bool {
+    pub(super) fn light_fuse(&mut self, pod: u8, changes: u32, power: bool) -> bool {
         let Some(there) = self.pod(pod) else { return false };
         there.volume.disk.with_faults(|faults| faults.fuse = Some(u64::from(changes)));
         self.nemesis.next_loss(pod, power);
@@ -280,7 +269,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self, pod: u8, power: bool) -> bool {
+    pub(super) fn crash(&mut self, pod: u8, power: bool) -> bool {
         let is_up = self.process(pod).is_some();
         if is_up {
             self.end_process(pod, power);
@@ -308,62 +297,6 @@ impl World {
         };
         self.with_process(pod, |world, process| world.node_event(process, event(term)));
         true
-    }
-
-    /// Whether this pod's data may go: a majority of every set that decides keeps its disks, or may decide soon; or there is
-    /// no cluster yet, and the last loss was a while ago.
-    fn may_lose(&self, pod: u8) -> bool {
-        if self.pod(pod).is_none_or(|pod| !pod.wanted) {
-            return false;
-        }
-        let latched = match self.operator.register {
-            Founding::Latched(cluster) => Some(ClusterId(cluster.get())),
-            Founding::None | Founding::Permitted(_) | Founding::Abandoning(_) => self.known.formed,
-        };
-        let Some(cluster) = latched else {
-            return self.nemesis.last_loss.is_none_or(|last| last + BETWEEN_LOSSES <= self.now);
-        };
-        let Some((_, conf)) = self.known.configurations.get(&cluster) else { return false };
-        let stays = |other: &u8| *other != pod && !self.has_rotten(*other);
-        let (kept, named): (Vec<MemberId>, Vec<bool>) = (0..self.pods.len() as u8)
-            .filter(stays)
-            .filter_map(|other| self.disk_of(other, cluster).map(|id| (id, other < self.operator.replicas)))
-            .unzip();
-        let is_kept = |of: &[MemberId]| {
-            of.is_empty() || of.iter().filter(|id| kept.contains(id)).count() > of.len() / 2
-        };
-        // Whom the spec names decides after the next change, whichever is under way.
-        let named = named.into_iter().filter(|is_named| *is_named).count();
-        is_kept(&conf.voters)
-            && is_kept(&conf.voters_outgoing)
-            && named > usize::from(self.operator.replicas) / 2
-    }
-
-    /// Who a pod's disk belongs to, if to a member of this cluster; whether its process runs or not.
-    fn disk_of(&self, pod: u8, cluster: ClusterId) -> Option<MemberId> {
-        let disk = &self.pod(pod)?.volume.disk;
-        let identity = disk.undisturbed(|disk| DataDir::load(disk, &pods::data_dir())).ok().flatten()?;
-        (identity.cluster == Some(cluster)).then_some(identity.member)
-    }
-
-    /// A bit of the log flips, before its last frame; then the process is killed, and finds out.
-    fn rot(&mut self, pod: u8) -> bool {
-        if !matches!(self.operator.register, Founding::Latched(_)) || !self.may_lose(pod) {
-            return false;
-        }
-        let Some(disk) = self.process(pod).map(|process| process.disk.clone()) else { return false };
-        let chance = &mut self.chance;
-        let Some((path, offset)) = disk.undisturbed(|disk| pods::durable_byte(disk, chance)) else {
-            return false;
-        };
-        let bit = self.chance.below(8) as u8;
-        let Some(volume) = self.pod(pod).map(|pod| pod.volume.number) else { return false };
-        if !disk.rot(&path, offset as u64, bit) {
-            return false;
-        }
-        self.nemesis.rotten.insert(volume);
-        self.nemesis.last_loss = Some(self.now);
-        self.crash(pod, false)
     }
 
     /// All faults end.

@@ -1,13 +1,14 @@
 //! Pods, their volumes, and the kubelet that starts their processes again.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use outrigger_core::membership::Route;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_storage::dump::{self, Item};
-use outrigger_storage::identity::{DataDir, IdentityError};
-use outrigger_storage::segment::FIRST_FRAME_OFFSET;
+use outrigger_storage::identity::{DataDir, IDENTITY, IdentityError};
+use outrigger_storage::segment::{BLOCK_BYTES, FIRST_FRAME_OFFSET};
 use outrigger_storage::snapshot_store::snapshot_dir;
 
 use super::event::{At, Happening, Input};
@@ -16,6 +17,8 @@ use super::{MS, SECOND, TICK, Time, World};
 use crate::disk::{Counts, SimDisk};
 use crate::observation::Observation;
 use crate::random::Random;
+
+const BLOCK: usize = BLOCK_BYTES as usize;
 
 /// A pod's place: its ordinal. The volume may outlive the pod.
 #[derive(Debug)]
@@ -26,8 +29,10 @@ pub(super) struct Pod {
     pub(super) wanted: bool,
     /// Counts what makes a scheduled start void.
     pub(super) life: u32,
-    /// Counts the addresses that it had.
+    /// The number of its address, as DNS has it at present.
     pub(super) address: u32,
+    /// It runs, but its directory cannot be read: whom it says to be, and what it says is broken.
+    pub(super) unreadable: Option<(MemberId, String)>,
     /// Runs another template than the set's.
     pub(super) outdated: bool,
     pub(super) paused_until: Time,
@@ -48,14 +53,33 @@ pub(super) struct Volume {
     pub(super) counted: Counts,
 }
 
+/// The addresses that pods have: one that is free again goes to the next who asks, as in a real network of pods.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    given: u32,
+    freed: VecDeque<u32>,
+}
+
+impl Addresses {
+    fn fresh(&mut self) -> u32 {
+        self.given += 1;
+        self.given
+    }
+
+    fn next(&mut self, reuses: bool) -> u32 {
+        let freed = if reuses { self.freed.pop_front() } else { None };
+        freed.unwrap_or_else(|| self.fresh())
+    }
+}
+
 /// Where the data directory is on every disk.
 pub(super) fn data_dir() -> PathBuf {
     PathBuf::from("/data")
 }
 
-/// The pod's address, as DNS has it at present.
-pub(super) fn address(pod: u8, version: u32) -> String {
-    format!("orders-{pod}.v{version}:2380")
+/// An address by its number.
+pub(super) fn address(number: u32) -> String {
+    format!("10.0.0.{number}:2380")
 }
 
 /// The pod's name.
@@ -84,8 +108,22 @@ impl World {
     pub(super) fn resolve(&self, wanted: &str) -> Option<u8> {
         (0_u8..)
             .zip(&self.pods)
-            .find(|(pod, there)| there.wanted && address(*pod, there.address) == wanted)
+            .find(|(_, there)| there.wanted && address(there.address) == wanted)
             .map(|(pod, _)| pod)
+    }
+
+    pub(super) fn address_of(&self, pod: u8) -> String {
+        address(self.pod(pod).map_or(0, |pod| pod.address))
+    }
+
+    /// The pod gets another address: one that somebody had before, if one is free and chance wants it so.
+    pub(super) fn moves(&mut self, pod: u8) {
+        let reuses = self.chance.chance(500);
+        let new = self.addresses.next(reuses);
+        if let Some(there) = self.pod_mut(pod) {
+            let old = std::mem::replace(&mut there.address, new);
+            self.addresses.freed.push_back(old);
+        }
     }
 
     /// A new volume, empty.
@@ -103,12 +141,14 @@ impl World {
     pub(super) fn set_pods(&mut self, count: u8) {
         while self.pods.len() < usize::from(count) {
             let volume = self.new_volume();
+            let address = self.addresses.fresh();
             self.pods.push(Pod {
                 volume,
                 process: None,
                 wanted: false,
                 life: 0,
-                address: 0,
+                address,
+                unreadable: None,
                 outdated: false,
                 paused_until: 0,
                 to_tear: 0,
@@ -147,6 +187,9 @@ impl World {
         if !is_due {
             return;
         }
+        if let Some(there) = self.pod_mut(pod) {
+            there.unreadable = None;
+        }
         self.known.incarnations += 1;
         let at = At { pod, incarnation: self.known.incarnations };
         let mut random = Random::new(self.schedule.seed, 0xb007 ^ u64::from(at.incarnation) << 16);
@@ -176,7 +219,14 @@ impl World {
                 self.start_pod_after(pod, 500 * MS, 2 * SECOND);
             }
             Err(error) => {
-                self.broken("a crash leaves a directory that opens", format!("orders-{pod}: {error}"))
+                if !self.has_rotten(pod) {
+                    self.broken("a crash leaves a directory that opens", format!("orders-{pod}: {error}"));
+                }
+                self.coverage.note("unreadable directory");
+                self.tell(Some(at), || format!("cannot read its directory: {error}"), 1);
+                if let Some(there) = self.pod_mut(pod) {
+                    there.unreadable = Some((fresh, error.to_string()));
+                }
             }
         }
     }
@@ -197,6 +247,7 @@ impl World {
         self.end_process(pod, false);
         if let Some(there) = self.pod_mut(pod) {
             there.life += 1;
+            there.unreadable = None;
         }
     }
 
@@ -206,13 +257,14 @@ impl World {
         let volume = self.new_volume();
         if let Some(there) = self.pod_mut(pod) {
             there.volume = volume;
+            there.unreadable = None;
         }
         self.start_pod_after(pod, 500 * MS, 3 * SECOND);
     }
 
     /// How this process is known and reached.
     pub(super) fn own_route(&self, dir: &mut DataDir, pod: u8) -> Result<Route, IdentityError> {
-        let (name, address) = (name(pod), address(pod, self.pod(pod).map_or(0, |pod| pod.address)));
+        let (name, address) = (name(pod), self.address_of(pod));
         let address_version = dir.set_address(&name, &address, 0)?;
         let id = dir.identity().member;
         Ok(Route { id, name, address, address_version, ..Route::default() })
@@ -231,8 +283,13 @@ impl World {
     }
 }
 
-/// A byte that is known to have been durable: of a snapshot, or of the log.
+/// A byte that is known to have been durable: of the identity, of a snapshot, or of the log.
 pub(super) fn durable_byte(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize)> {
+    if random.chance(100) {
+        let path = data_dir().join(IDENTITY);
+        let length = disk.content(&path)?.len();
+        return Some((path, random.below(length)));
+    }
     if random.chance(250) {
         let dir = snapshot_dir(&data_dir());
         let files: Vec<PathBuf> = disk.files(&dir).into_iter().map(|name| dir.join(name)).collect();
@@ -241,6 +298,24 @@ pub(super) fn durable_byte(disk: &SimDisk, random: &mut Random) -> Option<(PathB
         return Some((path, random.below(length)));
     }
     byte_of_log(disk, random)
+}
+
+/// A block of the log that holds what belongs elsewhere, and what it holds: another block, of this segment or another one, as
+/// after a write that was misdirected; or nothing, as after one that the disk lost.
+pub(super) fn misplaced_block(disk: &SimDisk, random: &mut Random) -> Option<(PathBuf, usize, Vec<u8>)> {
+    let (path, offset) = byte_of_log(disk, random)?;
+    let (other, elsewhere) = byte_of_log(disk, random)?;
+    let begin = offset / BLOCK * BLOCK;
+    let found = if random.chance(300) {
+        vec![0; BLOCK]
+    } else {
+        let begin = elsewhere / BLOCK * BLOCK;
+        disk.content(&other)?.get(begin..begin + BLOCK)?.to_vec()
+    };
+    let content = disk.content(&path)?;
+    // Elsewhere than behind the bytes of its frame: what is filled up there says nothing.
+    let differs = found.get(offset - begin) != content.get(offset);
+    (differs && begin + BLOCK <= content.len()).then_some((path, begin, found))
 }
 
 /// A byte of the log, of any frame but the last one, which cannot be told from a torn one (the format says so, and promises

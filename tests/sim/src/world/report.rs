@@ -4,20 +4,25 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use outrigger_core::status::{MemberStatus, NodeStatus, Role};
+use outrigger_core::types as core;
 use outrigger_plan::facts::{
     Configuration, MemberPhase, Peer, Progress, RaftRole, Report, Roster, RosterRole,
 };
 use outrigger_plan::ids::{ClusterId, ConfigurationIndex, Index, MemberId, Term};
 
 use super::process::{Life, Process};
-use super::{ELECTION_TICKS, TICK, World, pods};
+use super::{ELECTION_TICKS, TICK, World};
 
 impl World {
     /// The report of a process, or nothing of one that cannot answer.
     pub(super) fn report(&self, pod: u8) -> Option<Report> {
         let there = self.pod(pod)?;
+        if let Some((member, fault)) = &there.unreadable {
+            let phase = (MemberPhase::Faulted, fault.clone());
+            return of_disk(phase, None, *member, &[], self.address_of(pod));
+        }
         let process = there.process.as_deref().filter(|_| there.paused_until <= self.now)?;
-        let mut report = of_process(process, pods::address(pod, there.address))?;
+        let mut report = of_process(process, self.address_of(pod))?;
         if let Life::Member(running) = &process.life {
             of_node(&mut report, &running.node.status());
         }
@@ -27,16 +32,26 @@ impl World {
 
 fn of_process(process: &Process, address: String) -> Option<Report> {
     let identity = process.dir.identity();
-    let (phase, fault) = match &process.life {
+    let phase = match &process.life {
         Life::Opening | Life::Empty { joining: None } => (MemberPhase::Empty, String::new()),
         Life::Empty { joining: Some(_) } => (MemberPhase::Joining, String::new()),
         Life::Member(_) => (MemberPhase::Member, String::new()),
         Life::Faulted { fault } => (MemberPhase::Faulted, fault.clone()),
     };
+    of_disk(phase, identity.cluster, identity.member, &identity.abandoned, address)
+}
+
+fn of_disk(
+    (phase, fault): (MemberPhase, String),
+    cluster: Option<core::ClusterId>,
+    member: core::MemberId,
+    abandoned: &[core::ClusterId],
+    address: String,
+) -> Option<Report> {
     Some(Report {
         phase,
-        cluster: identity.cluster.and_then(|cluster| ClusterId::from_wire(cluster.0)),
-        member: MemberId::from_wire(identity.member.0)?,
+        cluster: cluster.and_then(|cluster| ClusterId::from_wire(cluster.0)),
+        member: MemberId::from_wire(member.0)?,
         address,
         version: String::new(),
         role: RaftRole::None,
@@ -50,7 +65,7 @@ fn of_process(process: &Process, address: String) -> Option<Report> {
         configuration: Configuration::default(),
         peers: Vec::new(),
         roster: Roster::new(),
-        abandoned: identity.abandoned.iter().filter_map(|cluster| ClusterId::from_wire(cluster.0)).collect(),
+        abandoned: abandoned.iter().filter_map(|cluster| ClusterId::from_wire(cluster.0)).collect(),
         draining: false,
         waiting_for: String::new(),
         fault,

@@ -209,12 +209,13 @@ impl World {
                 self.node_events(process, events)
             }
             Err(Refused::Removed) => Ending::Removed,
-            Err(
-                Refused::WrongCluster
-                | Refused::WrongTarget
-                | Refused::ImpossibleSender
-                | Refused::BeingRemoved,
-            ) => self.dial_failed(process, peer, false),
+            Err(Refused::WrongTarget) => {
+                self.coverage.note("wrong target refused");
+                self.dial_failed(process, peer, false)
+            }
+            Err(Refused::WrongCluster | Refused::ImpossibleSender | Refused::BeingRemoved) => {
+                self.dial_failed(process, peer, false)
+            }
         }
     }
 
