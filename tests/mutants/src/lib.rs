@@ -89,6 +89,14 @@ mutants! {
     ReleasedTooFar = "released-too-far",
     /// recovery forgets the last entry if it is not known to be committed
     LastEntryForgotten = "last-entry-forgotten",
+    /// entries are taken in behind whatever entry is there
+    AppendUnchecked = "append-unchecked",
+    /// a restored key hangs on no lease
+    LeasesNotRestored = "leases-not-restored",
+    /// each write of a transaction has a revision of its own
+    SplitTransaction = "split-transaction",
+    /// a cluster is permitted to an empty disk, whatever the others hold
+    PermittedUnasked = "permitted-unasked",
 }
 
 static ALIVE: AtomicU8 = AtomicU8::new(u8::MAX);

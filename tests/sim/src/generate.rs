@@ -47,6 +47,9 @@ pub fn schedule(seed: u64, shape: Shape) -> Schedule {
         let kind = Kind::Fuse { pod: 0, changes, power: random.chance(500) };
         faults.push(Fault { at_ms: random.within(1_500, 4_000), kind });
     }
+    if random.chance(60) {
+        at_ms = at_ms.max(founding_in_the_dark(&mut faults, &mut random));
+    }
     while at_ms < end_ms {
         let kind = random.pick(&temper).copied().unwrap_or(0);
         // A scale makes pods beyond the first ones: where there may be one, they are hit as often as those.
@@ -76,9 +79,29 @@ const MOST_PODS: u8 = 7;
 /// Hosts that a partition divides: those of the pods, the clients' and the operator's.
 const HOSTS: u8 = 9;
 
+/// The operator's.
+const OPERATOR: u8 = HOSTS - 1;
+
 /// [`Kind::Kill`] and [`Kind::Scale`] by their numbers.
 const KILL: usize = 0;
 const SCALE: usize = 16;
+
+/// The founder's disk goes when the cluster has just been formed; of the others one cannot have heard of that, and the one that
+/// has cannot tell the operator.
+fn founding_in_the_dark(faults: &mut Vec<Fault>, random: &mut Random) -> u64 {
+    let at_ms = random.within(2_000, 16_000);
+    // Messages that take long make a moment long in which some have heard and others have not.
+    let extra_ms = random.within(200, 1_500) as u16;
+    faults.push(Fault { at_ms: 1_000, kind: Kind::SlowNetwork { extra_ms, ms: at_ms as u32 + 5_000 } });
+    let ms = random.within(5_000, 25_000) as u32;
+    let (deaf, mute) = if random.chance(500) { (1, 2) } else { (2, 1) };
+    for (from, to) in [(deaf, 0), (0, deaf), (deaf, mute), (mute, deaf), (mute, OPERATOR)] {
+        faults.push(Fault { at_ms, kind: Kind::OneWay { from, to, ms } });
+    }
+    let lost_ms = at_ms + random.within(200, 4_000);
+    faults.push(Fault { at_ms: lost_ms, kind: Kind::Wipe { pod: 0 } });
+    lost_ms + 1
+}
 
 /// The last fault's process ends again and again before it has done much, and applies late: what an earlier boot left
 /// meets what the next one begins with.

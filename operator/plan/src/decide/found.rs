@@ -16,6 +16,15 @@ pub(super) fn unrecorded(facts: &Facts) -> Decision {
         // A pod that does not exist cannot say that its volume is empty.
         return Decision::Act(Step::SetPods { from: facts.pods_wanted, to: facts.replicas });
     }
+    #[cfg(feature = "mutants")]
+    if outrigger_mutants::is_alive(outrigger_mutants::Mutant::PermittedUnasked)
+        && let Some((founder, report)) =
+            facts.reports().find(|(_, report)| report.phase == MemberPhase::Empty)
+    {
+        let (cluster, founder) = (facts.fresh_cluster, facts.name.pod(founder));
+        let permit = Permit { cluster, founder, founder_member: report.member, size: facts.replicas };
+        return write(facts, Founding::Permitted(permit));
+    }
     if let Some(cluster) = formed_by_a_majority(facts) {
         return write(facts, Founding::Latched(cluster));
     }

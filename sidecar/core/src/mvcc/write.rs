@@ -67,6 +67,14 @@ impl View {
 
     fn account(&mut self, row: &Row, before: Option<&Row>) {
         let lease_of = |row: &Row| LeaseId(row.content().0.lease);
+        #[cfg(feature = "mutants")]
+        if self.revision > row.mark().revision
+            && outrigger_mutants::is_alive(outrigger_mutants::Mutant::LeasesNotRestored)
+        {
+            // A command's row is of the newest revision, a snapshot's mostly of an older one.
+            self.size_bytes += cost_bytes(row);
+            return;
+        }
         self.leases.reattach(row.key(), before.map_or(LeaseId(0), lease_of), lease_of(row));
         self.size_bytes += cost_bytes(row);
     }
@@ -122,6 +130,10 @@ impl<'a> Writer<'a> {
     fn mark(&mut self) -> Mark {
         let mark = self.next;
         self.next.sub += 1;
+        #[cfg(feature = "mutants")]
+        if outrigger_mutants::is_alive(outrigger_mutants::Mutant::SplitTransaction) {
+            self.next = Mark::start_of(mark.revision + 1);
+        }
         self.view.revision = mark.revision;
         mark
     }

@@ -108,6 +108,15 @@ impl Node {
             message.index = message.index.max(last);
             message.log_term = message.log_term.max(self.raw.raft.raft_log.last_term());
         }
+        #[cfg(feature = "mutants")]
+        if kind == MessageType::MsgAppend
+            && message.index <= last
+            && outrigger_mutants::is_alive(outrigger_mutants::Mutant::AppendUnchecked)
+            && let Ok(held) = self.raw.raft.raft_log.term(message.index)
+        {
+            // raft-rs compares the entry before those that are sent with the one that is held, and finds them to be one.
+            message.log_term = held;
+        }
         // The error is that the sender has no progress here any more, or that a proposal was dropped (there are none
         // among peers' messages): nothing to be done about either.
         let _stepped = self.raw.step(message);

@@ -65,6 +65,8 @@ pub(super) enum Input {
     /// The log has nothing to write: it makes segments ready.
     LogIdle,
     ApplyDone,
+    /// What was applied is reported to the node.
+    ApplyTold,
     SnapshotWritten,
     TakeSnapshot,
     Fetched {
@@ -165,6 +167,7 @@ impl Input {
             Self::Resumes => 21,
             Self::Search => 22,
             Self::GraceEnds => 23,
+            Self::ApplyTold => 24,
         }
     }
 }

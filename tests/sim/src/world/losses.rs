@@ -42,6 +42,14 @@ impl World {
             Founding::None | Founding::Permitted(_) | Founding::Abandoning(_) => self.known.formed,
         };
         let Some(cluster) = latched else {
+            // A voter who is the only one has settled at once. The operator that has seen that records a cluster whose only
+            // disk may be gone by then: as of any single disk, only a person can help.
+            if let Founding::Permitted(permit) = &self.operator.register
+                && permit.size == 1
+                && self.disk_of(pod, ClusterId(permit.cluster.get())).is_some()
+            {
+                return false;
+            }
             return self.nemesis.last_loss.is_none_or(|last| last + BETWEEN_LOSSES <= self.now);
         };
         let Some((_, conf)) = self.known.configurations.get(&cluster) else { return false };

@@ -90,6 +90,8 @@ pub(super) struct Running {
     pub(super) log: LogQueue,
     pub(super) apply: VecDeque<ApplyTask>,
     pub(super) is_applying: bool,
+    /// What the applier has done, on its way to the node.
+    pub(super) applied: Vec<Event>,
     pub(super) newest_install: InstallEpoch,
     pub(super) snapshot: Option<(SnapshotHeader, View)>,
     pub(super) incoming: Option<Box<Stream>>,
@@ -260,6 +262,7 @@ impl World {
             log: LogQueue::default(),
             apply: VecDeque::new(),
             is_applying: false,
+            applied: Vec::new(),
             newest_install: InstallEpoch::default(),
             snapshot: None,
             incoming: None,

@@ -36,6 +36,7 @@ impl World {
             Input::LogDone => self.log_done(process),
             Input::LogIdle => self.log_idle(process),
             Input::ApplyDone => self.apply_done(process),
+            Input::ApplyTold => self.apply_told(process),
             Input::SnapshotWritten => self.snapshot_written(process),
             Input::TakeSnapshot => self.take_snapshot(process),
             Input::Fetched { id, from, to, max_bytes } => self.fetched(process, id, from..to, max_bytes),

@@ -23,6 +23,9 @@ use crate::observation::Observation;
 const SNAPSHOT_RETRY: u64 = 10 * SECOND;
 /// And for the log's reserve.
 const RESERVE_RETRY: u64 = SECOND;
+/// What was applied is reported so soon; now and then the runtime has other things to do.
+const APPLIED_AFTER: u64 = 100;
+const APPLIED_LATE_AFTER: u64 = 20 * MS;
 /// Steps of preparing segments that the log takes in a row, at the most.
 const PREPARING_STEPS: usize = 4;
 /// Room of a snapshot beyond the state's size.
@@ -236,6 +239,19 @@ impl World {
         }
         self.see_applied(running, before);
         while running.applier.tidy() {}
+        if running.applied.is_empty() && !events.is_empty() {
+            let longest = if self.chance.chance(50) { APPLIED_LATE_AFTER } else { APPLIED_AFTER };
+            let delay = self.chance.within(0, longest);
+            self.after(delay, Happening::Process(at, Input::ApplyTold));
+        }
+        running.applied.extend(events);
+        Ending::GoesOn
+    }
+
+    /// The applier is a thread of its own: meanwhile the node may have handed it something else.
+    pub(super) fn apply_told(&mut self, process: &mut Process) -> Ending {
+        let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
+        let events = std::mem::take(&mut running.applied);
         self.node_events(process, events)
     }
 
@@ -259,7 +275,10 @@ impl World {
             Ok(size_bytes) => {
                 self.coverage.note("snapshot taken");
                 self.tell(Some(at), || format!("took a snapshot at {}", header.index), header.index.0);
-                self.node_event(process, Event::SnapshotTaken { header, size_bytes })
+                // The applier's answers come in their order.
+                let mut events = std::mem::take(&mut running.applied);
+                events.push(Event::SnapshotTaken { header, size_bytes });
+                self.node_events(process, events)
             }
             Err(error) if is_no_space(&error) => {
                 self.after(SNAPSHOT_RETRY, Happening::Process(at, Input::TakeSnapshot));
