@@ -100,14 +100,14 @@ async fn hit(members: &mut Members, load: &Workload, strike: &Strike) -> Result<
         Victim::Leader => members.cluster.leader().await?,
         Victim::Member(place) => place,
     };
-    let dropped = members.dropped()?;
+    let before = members.traces(victim).await?;
     members.strike(strike, victim).await?;
     if strike.kind.spares_a_majority() {
         progress(load, "while it lasts").await?;
     }
     // How long a fault lasts is part of it.
     tokio::time::sleep(strike.hold).await;
-    members.felt(strike.kind, victim, dropped).await?;
+    members.felt(strike.kind, victim, before).await?;
     members.heal(strike.kind, victim).await?;
     Ok(victim)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::network::{Network, range};
 use super::plan::{Kind, Strike};
-use crate::cluster::{Cluster, STEP};
+use crate::cluster::{Cluster, ClusterMember, STEP};
 use crate::process::Process;
 use crate::wait;
 
@@ -21,6 +21,15 @@ const FAIL_POINTS: &str = "OUTRIGGER_FAIL_POINTS";
 /// Of 100 packets between members, lost on a lossy network.
 const LOSS_PERCENT: u8 = 20;
 const ALARM: &str = "outrigger_nospace{cause=\"disk\"}";
+
+/// What faults leave behind, counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traces {
+    /// Packets that were dropped.
+    dropped: u64,
+    /// Syncs of the victim's log that took longer than any does on a disk that works.
+    slow_syncs: u64,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -48,9 +57,12 @@ impl Members {
         Ok(members)
     }
 
-    /// Packets that were dropped so far.
-    pub(super) fn dropped(&self) -> Result<u64> {
-        self.network.dropped()
+    /// What there was of a fault's traces before it.
+    pub(super) async fn traces(&self, victim: usize) -> Result<Traces> {
+        Ok(Traces {
+            dropped: self.network.dropped()?,
+            slow_syncs: slow_syncs(self.cluster.member(victim)?).await?,
+        })
     }
 
     /// Lets it go wrong.
@@ -80,12 +92,28 @@ impl Members {
     }
 
     /// Waits until the fault has shown: one that nobody felt is none.
-    pub(super) async fn felt(&self, kind: Kind, victim: usize, dropped_before: u64) -> Result<()> {
+    pub(super) async fn felt(&self, kind: Kind, victim: usize, before: Traces) -> Result<()> {
         let member = self.cluster.member(victim)?;
         match kind {
-            Kind::Kill | Kind::KillAll | Kind::Pause | Kind::SlowDisk => Ok(()),
+            Kind::Kill | Kind::KillAll => {
+                let runs = member.process.as_ref().is_some_and(|process| !process.has_ended());
+                ensure!(!runs, "{} was killed and runs", member.name);
+                Ok(())
+            }
+            Kind::Pause => {
+                let pid = member.process.as_ref().context("no process")?.pid();
+                let is_stopped = async || state_of(pid).ok().filter(|state| *state == 'T').map(drop);
+                wait::until(&format!("{} to stand still", member.name), STEP, is_stopped).await
+            }
+            Kind::SlowDisk => {
+                let is_felt = async || {
+                    ensure!(slow_syncs(member).await? > before.slow_syncs, "no sync took long");
+                    Ok(())
+                };
+                wait::until_ok(&format!("a slow sync of {}", member.name), STEP, is_felt).await
+            }
             Kind::Partition | Kind::OneWay | Kind::LossyNetwork => {
-                let is_felt = async || self.network.dropped().ok().filter(|count| *count > dropped_before);
+                let is_felt = async || self.network.dropped().ok().filter(|count| *count > before.dropped);
                 wait::until("packets dropped", STEP, is_felt).await.map(drop)
             }
             Kind::FailedSync | Kind::FailedWrite | Kind::NoRoomToWrite | Kind::ShortWrite => {
@@ -159,4 +187,18 @@ impl Members {
         };
         wait::until_ok(&format!("{} to take up {text:?}", member.name), STEP, holds).await
     }
+}
+
+/// Syncs that took longer than 0.1 s, by the member's own histogram.
+async fn slow_syncs(member: &ClusterMember) -> Result<u64> {
+    let all = member.metric("outrigger_wal_fsync_seconds_count").await?;
+    let quick = member.metric("outrigger_wal_fsync_seconds_bucket{le=\"0.1024\"}").await?;
+    Ok(all.saturating_sub(quick))
+}
+
+/// A process's state, as `/proc` has it: `T` for one that was stopped.
+fn state_of(pid: u32) -> Result<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's state")?;
+    let (_, behind_name) = stat.rsplit_once(") ").context("a process without a name")?;
+    behind_name.chars().next().context("a process without a state")
 }
