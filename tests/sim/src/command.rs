@@ -158,6 +158,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Of so many seeds it is told how far a run is.
+const TOLD_EVERY: u64 = 200;
+
+/// What a long run has come to so far, and what it has found, as soon as that is known.
+fn tell_progress(total: &Total, outcome: &Outcome) {
+    if outcome.violation.is_some() {
+        say(&format!("found {}", told(outcome)));
+    }
+    if total.seeds.is_multiple_of(TOLD_EVERY) {
+        say(&format!("so far {}", sums(total)));
+    }
+}
+
 #[allow(clippy::print_stdout, reason = "the one place that prints")]
 fn say(text: &str) {
     println!("{text}");
@@ -170,6 +183,7 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
         budget: Duration::from_secs(many.budget_seconds),
         threads: many.threads,
         stop_at_failure: false,
+        observer: Some(tell_progress),
     };
     let total = run_seeds(plan, many.shape.into(), None);
     say(&summary(&total));
@@ -245,7 +259,8 @@ impl Hunt {
     fn next_failure(&mut self) -> Total {
         let count = (self.last + 1).saturating_sub(self.next);
         let budget = Duration::from_secs(3_600);
-        let plan = Plan { first: self.next, count, budget, threads: self.threads, stop_at_failure: true };
+        let (first, threads) = (self.next, self.threads);
+        let plan = Plan { first, count, budget, threads, stop_at_failure: true, observer: None };
         let total = run_seeds(plan, self.shape, Some(self.name));
         self.next = total.failures.first().map_or(self.last + 1, |found| found.schedule.seed + 1);
         total

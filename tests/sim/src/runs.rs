@@ -97,6 +97,8 @@ pub struct Plan {
     pub threads: usize,
     /// Stop at the first failure.
     pub stop_at_failure: bool,
+    /// Who hears of each run that has ended: of all so far, and of this one.
+    pub observer: Option<fn(&Total, &Outcome)>,
 }
 
 /// Runs the seeds.
@@ -114,7 +116,10 @@ pub fn run_seeds(plan: Plan, shape: Shape, mutant: Option<&str>) -> Total {
             let mutant = mutant.map(str::to_owned);
             let outcome = run(&Schedule { mutant, ..generate::schedule(seed, shape) }, false);
             let failed = outcome.violation.is_some();
-            total.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
+            let mut all = total.lock().unwrap_or_else(PoisonError::into_inner);
+            all.took = begun.elapsed();
+            all.add(outcome, plan.observer);
+            drop(all);
             if failed && plan.stop_at_failure {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -132,12 +137,15 @@ pub fn run_seeds(plan: Plan, shape: Shape, mutant: Option<&str>) -> Total {
 }
 
 impl Total {
-    fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, outcome: Outcome, observer: Option<fn(&Self, &Outcome)>) {
         self.seeds += 1;
         self.simulated += outcome.simulated;
         self.events += outcome.events;
         self.operations += outcome.operations as u64;
         self.coverage.merge(&outcome.coverage);
+        if let Some(observer) = observer {
+            observer(self, &outcome);
+        }
         if outcome.violation.is_some() {
             self.failures.push(outcome);
         }
