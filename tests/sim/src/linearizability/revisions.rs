@@ -2,10 +2,11 @@
 //!
 //! A write stands at its revision, a read behind the write of the revision that its header names. If that order
 //! respects real time and explains every value, it is a linearization of the whole store, not only of each key.
-//! A value that is not explained is not yet a verdict: a write whose outcome nobody knows has no revision to stand at. Two
-//! writes at one revision, or a revision against real time, are one: what stands in the order stands there by an answer.
+//! A value that is not explained is not yet a verdict where a write whose outcome nobody knows may explain it: that has no
+//! revision to stand at. Two writes at one revision, or a revision against real time, are one: what stands in the order stands
+//! there by an answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use thiserror::Error;
 
@@ -20,6 +21,9 @@ pub enum Contradiction {
     /// An operation stands before one that had ended when it began.
     #[error("{0:?} ended before an operation began that its revision puts in front of it")]
     RealTime(Box<Operation>),
+    /// An answer holds what was written at a later revision than its own.
+    #[error("{0:?} shows what was written later than its own revision")]
+    FromLater(Box<Operation>),
     /// An answer differs from what the order says.
     #[error("{operation:?} stands where the key holds {held:?}")]
     Value {
@@ -45,8 +49,9 @@ struct Place {
     returned: u64,
 }
 
-/// Checks that the order by revisions is a linearization.
-pub(super) fn check(history: &[Operation]) -> Result<(), Contradiction> {
+/// Checks that the order by revisions respects real time, and explains every answer: gives the first answer of each key that it
+/// does not explain. None: the order is a linearization.
+pub(super) fn check(history: &[Operation]) -> Result<BTreeMap<KeyId, Contradiction>, Contradiction> {
     let order = places(history);
     for pair in order.windows(2) {
         let [one, two] = pair else { continue };
@@ -54,26 +59,37 @@ pub(super) fn check(history: &[Operation]) -> Result<(), Contradiction> {
             return Err(Contradiction::SharedRevision(two.revision));
         }
     }
+    // Time first, of all of them: no write of unknown outcome excuses an answer from the past.
     let mut latest_invocation = 0;
-    let mut held: HashMap<KeyId, Stored> = HashMap::new();
     for place in &order {
         if place.returned < latest_invocation {
             return Err(Contradiction::RealTime(Box::new(place.operation)));
         }
         latest_invocation = latest_invocation.max(place.operation.invoked);
-        let before = held.get(&place.operation.key).copied();
+        if let Outcome::Read { stored: Some(stored), revision } = place.operation.outcome
+            && stored.mod_revision > revision
+        {
+            return Err(Contradiction::FromLater(Box::new(place.operation)));
+        }
+    }
+    let mut held: HashMap<KeyId, Stored> = HashMap::new();
+    let mut unexplained = BTreeMap::new();
+    for place in &order {
+        let key = place.operation.key;
+        let before = held.get(&key).copied();
         if !explains(before, place) {
-            return Err(Contradiction::Value { operation: Box::new(place.operation), held: before });
+            let value = Contradiction::Value { operation: Box::new(place.operation), held: before };
+            unexplained.entry(key).or_insert(value);
         }
         match (place.kind, place.operation.call.writes()) {
             (Kind::Write, Some(value)) => {
-                held.insert(place.operation.key, Stored { value, mod_revision: place.revision });
+                held.insert(key, Stored { value, mod_revision: place.revision });
             }
-            (Kind::Write, None) => drop(held.remove(&place.operation.key)),
+            (Kind::Write, None) => drop(held.remove(&key)),
             (Kind::Read, _) => {}
         }
     }
-    Ok(())
+    Ok(unexplained)
 }
 
 /// Whether the answer is the one that a key which holds `before` gives.
