@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use outrigger_sim::linearizability::once;
 
 mod members;
 mod network;
@@ -78,8 +77,14 @@ async fn run_seeded(options: &Options, seed: u64, out: &mut dyn Write) -> Result
         )?;
     }
     let history = load.finish().await?;
-    let judged = verdict::demand(&history, &mut members.cluster.member(0)?.etcd()?).await?;
-    once::check(&history)?;
+    members.sound().await?;
+    let mut judged = verdict::demand(&history, &mut members.cluster.member(0)?.etcd()?).await?;
+    for place in 1..options.members.into() {
+        // Each answers from what it has applied itself.
+        judged = verdict::demand(&history, &mut members.cluster.member(place)?.etcd()?)
+            .await
+            .with_context(|| format!("read through orders-{place}"))?;
+    }
     let seconds = start.elapsed().as_secs();
     let kinds: Vec<String> = met.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     Ok(format!(

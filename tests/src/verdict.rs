@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::etcd_wire::Client;
 use crate::history::{KeyId, Operation, Stored};
-use crate::linearizability::{self, DEFAULT_BUDGET_STEPS, Proof, acknowledged};
+use crate::linearizability::{self, DEFAULT_BUDGET_STEPS, Proof, acknowledged, once};
 use crate::workload;
 
 /// What was proved.
@@ -39,6 +39,7 @@ pub async fn demand(history: &[Operation], client: &mut Client) -> Result<Verdic
 pub fn judge(history: &[Operation], state: &HashMap<KeyId, Stored>) -> Result<Verdict> {
     let judged = acknowledged::check(history, state).map_err(anyhow::Error::from).and_then(|found| {
         let proof = linearizability::check(history, DEFAULT_BUDGET_STEPS)?;
+        once::check(history)?;
         Ok(Verdict { proof, acknowledged: found, operations: history.len() })
     });
     judged.with_context(|| match kept(history) {

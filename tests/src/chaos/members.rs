@@ -20,6 +20,10 @@ const FLAGS: [&str; 6] =
 const FAIL_POINTS: &str = "OUTRIGGER_FAIL_POINTS";
 /// Of 100 packets between members, lost on a lossy network.
 const LOSS_PERCENT: u8 = 20;
+/// How a member ends that cannot go on; the sidecar's `fatal`.
+const EXIT_STATUS: i32 = 70;
+/// What a panic says; also one that ended the process when it was to end anyway.
+const PANIC: &str = "panicked at";
 const ALARM: &str = "outrigger_nospace{cause=\"disk\"}";
 
 /// What faults leave behind, counted.
@@ -138,8 +142,8 @@ impl Members {
             self.cluster.member_mut(victim)?.process()?.resume()?;
         }
         for place in 0..self.cluster.members.len() {
-            let runs = self.cluster.member_mut(place)?.process.as_mut().is_some_and(Process::is_running);
-            if !runs {
+            let may_end = place == victim && ends_the_process(kind);
+            if !self.runs(place, may_end).await? {
                 fs::write(self.fail_points(place)?, "").context("clearing a fail point")?;
                 self.spawn(place)?;
             }
@@ -156,6 +160,35 @@ impl Members {
             wait::until_ok(&format!("the end of the alarm of {}", member.name), STEP, is_over).await?;
         }
         self.cluster.serving().await
+    }
+
+    /// Whether the member runs. One that was not killed by this test runs, or has ended of its log's failure and says so.
+    async fn runs(&mut self, place: usize, may_end: bool) -> Result<bool> {
+        let member = self.cluster.member_mut(place)?;
+        let Some(process) = &mut member.process else { return Ok(false) };
+        if process.is_running() {
+            return Ok(true);
+        }
+        let status = process.ended(STEP).await?;
+        let is_due = may_end && status.code() == Some(EXIT_STATUS);
+        ensure!(is_due, "{} ended by itself ({status}); {}", member.name, process.log_tail(20));
+        Ok(false)
+    }
+
+    /// Every member runs, and none has ever panicked.
+    ///
+    /// # Errors
+    /// Which has, with the end of its log.
+    pub(super) async fn sound(&mut self) -> Result<()> {
+        for place in 0..self.cluster.members.len() {
+            let runs = self.runs(place, false).await?;
+            let member = self.cluster.member_mut(place)?;
+            ensure!(runs, "{} does not run", member.name);
+            let name = member.name.clone();
+            let process = member.process()?;
+            ensure!(!process.log().contains(PANIC), "{name} panicked; {}", process.log_tail(40));
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, place: usize) -> Result<()> {
@@ -201,4 +234,19 @@ fn state_of(pid: u32) -> Result<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's state")?;
     let (_, behind_name) = stat.rsplit_once(") ").context("a process without a name")?;
     behind_name.chars().next().context("a process without a state")
+}
+
+/// Whether a member ends when this befalls it.
+const fn ends_the_process(kind: Kind) -> bool {
+    match kind {
+        Kind::FailedSync | Kind::FailedWrite | Kind::NoRoomToWrite | Kind::ShortWrite => true,
+        Kind::Kill
+        | Kind::KillAll
+        | Kind::Pause
+        | Kind::Partition
+        | Kind::OneWay
+        | Kind::LossyNetwork
+        | Kind::FullDisk
+        | Kind::SlowDisk => false,
+    }
 }
