@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Coverage(BTreeMap<&'static str, u64>);
 
 /// Steps of membership and of the life of a cluster that every set of runs has to have met.
-pub const STEPS: [&str; 21] = [
+pub const STEPS: [&str; 22] = [
     "founded",
     "joined",
     "abandoned",
@@ -28,6 +28,7 @@ pub const STEPS: [&str; 21] = [
     "faulted disk",
     "unreadable directory",
     "wrong target refused",
+    "states compared",
     "fail-over without a timeout",
 ];
 

@@ -66,6 +66,17 @@ pub struct Counts {
     pub sectors_lost: u64,
 }
 
+impl Counts {
+    /// Whether anything that was asked of the disk has failed since `before`.
+    #[must_use]
+    pub const fn has_failed_since(&self, before: &Self) -> bool {
+        self.burnt > before.burnt
+            || self.failed_syncs > before.failed_syncs
+            || self.failed_reads > before.failed_reads
+            || self.full > before.full
+    }
+}
+
 #[derive(Debug)]
 struct State {
     inodes: Inodes,

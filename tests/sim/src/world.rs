@@ -27,7 +27,7 @@ mod streams;
 mod turn;
 mod writes;
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use outrigger_core::log::ConfState;
 use outrigger_core::types::{ClusterId, Index, Term};
@@ -107,6 +107,9 @@ pub struct World {
     coverage: Coverage,
     digest: u64,
     events: u64,
+    /// The second that it is, and how much has happened in it.
+    second: Time,
+    in_second: u64,
     log: Option<String>,
     known: Known,
     taken: forge::Taken,
@@ -119,6 +122,8 @@ struct Known {
     formed: Option<ClusterId>,
     disks: u64,
     incarnations: u32,
+    /// Where somebody's state was seen.
+    compared: BTreeSet<(ClusterId, Index)>,
     /// By cluster, the newest configuration that any member has applied, with its index.
     configurations: BTreeMap<ClusterId, (Index, ConfState)>,
 }
@@ -128,6 +133,9 @@ impl std::fmt::Debug for World {
         f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
     }
 }
+
+/// Hundreds of events are usual: so many are a loop that never ends.
+const MOST_IN_A_SECOND: u64 = 1_000_000;
 
 /// Purposes of the streams of chance.
 const NETWORK: u64 = 1;
@@ -155,6 +163,8 @@ impl World {
             coverage: Coverage::default(),
             digest: seed,
             events: 0,
+            second: 0,
+            in_second: 0,
             log: log.then(String::new),
             known: Known::default(),
             taken: forge::Taken::default(),
@@ -207,6 +217,11 @@ impl World {
             let Some(Scheduled { at, sequence, happening }) = self.queue.pop() else { break };
             self.now = at;
             self.events += 1;
+            self.in_second = if at / SECOND == self.second { self.in_second + 1 } else { 0 };
+            self.second = at / SECOND;
+            if self.in_second > MOST_IN_A_SECOND {
+                self.broken("time goes on", format!("{} events in one second", self.in_second));
+            }
             self.fold([at, sequence, happening.digest()]);
             self.happen(happening);
         }

@@ -1,7 +1,7 @@
 //! Clients: each with one call at a time or a burst of them, through one member after the other, remembering all that they
 //! were told. What they ask for is in `calls`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_core::error::Refusal;
 use outrigger_core::event::Event;
@@ -46,10 +46,12 @@ pub(super) struct Clients {
 }
 
 /// Calls that were answered with what they asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answered {
     pub(super) written: u64,
     pub(super) read: u64,
+    /// The pods that they went through.
+    pub(super) through: BTreeSet<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -118,9 +120,10 @@ impl Clients {
         self.answered = Answered::default();
     }
 
-    /// From now on no call may fail, whichever member it goes through.
+    /// From now on no call may fail, whichever member it goes through; and they go through all.
     pub(super) fn expect_answers(&mut self, now: Time) {
         self.strict_since = Some(now);
+        self.all.iter_mut().for_each(|client| client.roams = 1_000);
         self.answered = Answered::default();
     }
 
@@ -329,6 +332,9 @@ impl World {
     }
 
     fn count(&mut self, open: &Open, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Unknown | Outcome::Failed) {
+            self.clients.answered.through.insert(open.pod);
+        }
         match outcome {
             Outcome::Written { .. } if matches!(open.what, What::Call(_)) => {
                 self.clients.answered.written += 1

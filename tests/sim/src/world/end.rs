@@ -62,6 +62,9 @@ impl World {
                 }
             }
             Ending::Crash(boundary) => {
+                if !process.disk.counts().has_failed_since(&process.counted) {
+                    self.broken("a process ends for a reason", format!("orders-{pod}: {boundary}"));
+                }
                 self.coverage.note(boundary);
                 self.tell(Some(process.at), || format!("crashes: {boundary}"), 5);
                 self.gone(process);

@@ -33,29 +33,32 @@ impl World {
         let committed = self.known.formed.map_or(Index(0), |cluster| self.committed(cluster).0);
         self.run_until(self.now + GRACE);
         self.clients.hurry(self.operator.replicas);
-        self.wait_for_answers("a healed cluster serves");
+        self.wait_for_answers("a healed cluster serves", 0);
         self.wait_until_settled(committed);
         self.clients.expect_answers(self.now);
-        self.wait_for_answers("a settled cluster answers every call");
+        self.wait_for_answers("a settled cluster answers every call", self.operator.replicas);
         self.clients.stop();
         self.run_until(self.now + GRACE);
         self.check_states();
     }
 
-    fn wait_for_answers(&mut self, rule: &str) {
+    /// Waits for enough answers, and for one through each of the first `pods`.
+    fn wait_for_answers(&mut self, rule: &str, pods: u8) {
         let end = self.now + SERVES_WITHIN;
         while self.violation.is_none() && self.now < end {
             self.run_until(self.now + LOOK_EVERY);
-            let answered = self.clients.answered;
-            if answered.written >= ANSWERS && answered.read >= ANSWERS {
+            let answered = &self.clients.answered;
+            let through_all = (0..pods).all(|pod| answered.through.contains(&pod));
+            if answered.written >= ANSWERS && answered.read >= ANSWERS && through_all {
                 return;
             }
         }
-        let answered = self.clients.answered;
+        let answered = &self.clients.answered;
         let what = format!(
-            "{} writes and {} reads went through in {} s, {ANSWERS} of each are due; {}",
+            "{} writes and {} reads went through, by pods {:?}, in {} s, {ANSWERS} of each are due; {}",
             answered.written,
             answered.read,
+            answered.through,
             SERVES_WITHIN / SECOND,
             self.all_shown()
         );

@@ -93,7 +93,7 @@ impl World {
         if !disk.damage(&path, offset, &damage) {
             return false;
         }
-        self.nemesis.rotten.insert(volume);
+        self.nemesis.rotten.entry(volume).or_default().insert(path);
         self.nemesis.last_loss = Some(self.now);
         self.crash(pod, false)
     }

@@ -3,6 +3,7 @@
 //! What takes acknowledged data from a disk is in `losses`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use outrigger_core::event::Event;
 use outrigger_core::types::{Index, MemberId};
@@ -17,8 +18,8 @@ use crate::schedule::Kind;
 
 #[derive(Debug, Default)]
 pub(super) struct Nemesis {
-    /// Volumes whose data was damaged behind their process's back, by number.
-    pub(super) rotten: BTreeSet<u64>,
+    /// Volumes whose data was damaged behind their process's back, by number, and which files.
+    pub(super) rotten: BTreeMap<u64, BTreeSet<PathBuf>>,
     /// Faults that nobody has felt yet, by name and pod.
     armed: BTreeSet<(&'static str, u8)>,
     /// All faults have ended: what the schedule still holds comes too late.
@@ -42,9 +43,11 @@ impl Nemesis {
 }
 
 impl World {
-    /// Whether the disk that this pod has now was damaged.
+    /// Whether the disk that this pod has now was damaged, and what was is still there: what is gone excuses nothing.
     pub(super) fn has_rotten(&self, pod: u8) -> bool {
-        self.pod(pod).is_some_and(|pod| self.nemesis.rotten.contains(&pod.volume.number))
+        let Some(volume) = self.pod(pod).map(|pod| &pod.volume) else { return false };
+        let damaged = self.nemesis.rotten.get(&volume.number);
+        damaged.is_some_and(|files| files.iter().any(|path| volume.disk.content(path).is_some()))
     }
 
     pub(super) fn fault(&mut self, fault: usize) {
@@ -116,7 +119,9 @@ impl World {
                 Some((path, offset, Damage::Holds(found)))
             }),
             Kind::FuseAtStart { pod, changes, power } => {
-                self.crash(pod, power) && self.light_fuse(pod, changes, power)
+                // What a killed process left unsynced is there; the next one must not take it for durable.
+                let first = power && self.chance.chance(300);
+                self.crash(pod, first) && self.light_fuse(pod, changes, power)
             }
             Kind::Move { pod } => {
                 if self.process(pod).is_some() {

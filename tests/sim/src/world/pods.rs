@@ -197,6 +197,7 @@ impl World {
         let Some(there) = self.pod(pod) else { return };
         let (disk, number) = (there.volume.disk.clone(), there.volume.number);
         self.tell(Some(at), || format!("starts on disk {number}"), number);
+        let before = disk.counts();
         match DataDir::open(disk.shared(), &data_dir(), fresh) {
             Ok(dir) => {
                 let member = dir.identity().member;
@@ -211,6 +212,9 @@ impl World {
                 self.put_back(process, ending);
             }
             Err(IdentityError::Io(error)) => {
+                if self.pod(pod).is_some_and(|pod| !pod.volume.disk.counts().has_failed_since(&before)) {
+                    self.broken("a process ends for a reason", format!("orders-{pod}: {error}"));
+                }
                 self.coverage.note("ended in opening the directory");
                 self.tell(Some(at), || format!("cannot open its directory: {error}"), 0);
                 let is_burnt = self.pod(pod).is_some_and(|pod| pod.volume.disk.is_burnt());

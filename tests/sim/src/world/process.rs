@@ -20,7 +20,7 @@ use outrigger_storage::{LogReader, WalOptions, Writer};
 use super::end::{Ending, boundary};
 use super::event::{At, Happening, Input, Stream};
 use super::{ELECTION_TICKS, MS, SECOND, Time, World};
-use crate::disk::SimDisk;
+use crate::disk::{Counts, SimDisk};
 use crate::observation::{LogState, Observation};
 use crate::random::Random;
 
@@ -48,6 +48,8 @@ pub(super) struct Process {
     pub(super) is_stopping: bool,
     /// It ends between a write of the log and its sync.
     pub(super) is_torn: bool,
+    /// What its disk had seen when it started.
+    pub(super) counted: Counts,
 }
 
 #[derive(Debug)]
@@ -146,8 +148,8 @@ impl Running {
 
 impl Process {
     pub(super) fn new(at: At, disk: SimDisk, dir: DataDir, nonce: u64, random: Random) -> Self {
-        let (life, held) = (Life::Opening, Vec::new());
-        Self { at, disk, dir, nonce, random, life, held, is_stopping: false, is_torn: false }
+        let (life, held, counted) = (Life::Opening, Vec::new(), disk.counts());
+        Self { at, disk, dir, nonce, random, life, held, is_stopping: false, is_torn: false, counted }
     }
 
     pub(super) fn running(&self) -> Option<&Running> {

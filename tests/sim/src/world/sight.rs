@@ -163,14 +163,37 @@ impl World {
         let (member, index) = (running.own.id, running.view_index);
         if index.0 > 0 {
             let digest = digest_of_state(running);
+            if !self.known.compared.insert((running.cluster, index)) {
+                self.coverage.note("states compared");
+            }
             self.observe(running.cluster, &Observation::State { member, index, digest });
         }
     }
 
-    pub(super) fn see_applied(&mut self, running: &Running, before: Index) {
-        if running.view_index.0 / COMPARE_EVERY != before.0 / COMPARE_EVERY {
+    pub(super) fn see_applied(&mut self, running: &Running) {
+        if running.view_index.0.is_multiple_of(COMPARE_EVERY) {
             self.see_state(running);
         }
+    }
+
+    /// What is applied as one: mostly it ends where states are compared, so that members that were handed their entries in
+    /// other pieces are held to each other there.
+    pub(super) fn batches(&mut self, items: Vec<ApplyItem>) -> Vec<Vec<ApplyItem>> {
+        if self.chance.chance(200) {
+            return vec![items];
+        }
+        let mut batches = vec![Vec::new()];
+        for item in items {
+            let is_end = item.index.0.is_multiple_of(COMPARE_EVERY);
+            if let Some(last) = batches.last_mut() {
+                last.push(item);
+            }
+            if is_end {
+                batches.push(Vec::new());
+            }
+        }
+        batches.retain(|batch| !batch.is_empty());
+        batches
     }
 
     pub(super) fn committed(&self, cluster: ClusterId) -> (Index, Term) {

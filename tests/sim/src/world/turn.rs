@@ -15,6 +15,8 @@ use crate::schedule::WHOLE;
 
 /// Between two voters' campaigns after a leader's process died.
 const CAMPAIGN_STEP: u64 = 10 * MS;
+/// So often a turn has more to do at the most.
+const MOST_FLUSHES: u32 = 100_000;
 /// A turn begins so soon after the first thing that it takes in; now and then the runtime has other things to do.
 const TURN_AFTER: u64 = 300;
 const TURN_LATE_AFTER: u64 = 10 * MS;
@@ -86,7 +88,14 @@ impl World {
         for event in events {
             running.node.handle(event);
         }
-        loop {
+        for flushes in 0.. {
+            if flushes > MOST_FLUSHES {
+                self.broken(
+                    "a turn ends",
+                    format!("orders-{} has more to do after {flushes} flushes", at.pod),
+                );
+                return Ending::Stopped;
+            }
             let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
             let effects = match running.node.flush() {
                 Ok(effects) => effects,

@@ -199,17 +199,19 @@ impl World {
         let Life::Member(running) = &mut process.life else { return Ending::GoesOn };
         running.is_applying = false;
         let mut events = Vec::new();
-        let before = running.view_index;
         while let Some(task) = running.apply.pop_front() {
             if task.is_superseded(running.newest_install) {
                 continue;
             }
             match task {
                 ApplyTask::Entries { epoch, items } => {
-                    let applied = running.applier.apply(epoch, items);
-                    // Published before it is reported.
-                    (running.view, running.view_index) = (running.applier.view(), applied.index);
-                    events.push(Event::Applied(applied));
+                    for items in self.batches(items) {
+                        let applied = running.applier.apply(epoch, items);
+                        // Published before it is reported.
+                        (running.view, running.view_index) = (running.applier.view(), applied.index);
+                        events.push(Event::Applied(applied));
+                        self.see_applied(running);
+                    }
                 }
                 ApplyTask::Install { epoch, header } => {
                     match running.snapshots.restore::<KeySpace>(&header) {
@@ -237,7 +239,6 @@ impl World {
                 }
             }
         }
-        self.see_applied(running, before);
         while running.applier.tidy() {}
         if running.applied.is_empty() && !events.is_empty() {
             let longest = if self.chance.chance(50) { APPLIED_LATE_AFTER } else { APPLIED_AFTER };
