@@ -30,7 +30,7 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use outrigger_core::log::ConfState;
-use outrigger_core::types::{ClusterId, Index, Term};
+use outrigger_core::types::{ClusterId, Index, MemberId, Term};
 
 use crate::coverage::Coverage;
 use crate::history::{self, Operation};
@@ -122,6 +122,8 @@ struct Known {
     formed: Option<ClusterId>,
     disks: u64,
     incarnations: u32,
+    /// By member, the newest configuration that it was seen to have on its disk.
+    durable: BTreeMap<MemberId, Index>,
     /// Where somebody's state was seen.
     compared: BTreeSet<(ClusterId, Index)>,
     /// By cluster, the newest configuration that any member has applied, with its index.

@@ -77,8 +77,8 @@ pub(crate) fn next_step(facts: &Facts<'_>) -> Option<Step> {
     enough_alive(facts, &add, &remove).then_some(Step::Joint { add, remove })
 }
 
-/// A learner whose name is no longer admitted, or that was superseded by a newer one of its name, or that is gone while
-/// another of its name votes.
+/// A learner whose name is no longer admitted, or that is gone while another one of its name is alive: a newer learner, or a
+/// voter.
 fn stray_learner(facts: &Facts<'_>) -> Option<MemberId> {
     let Facts { membership, conf_state, liveness, .. } = facts;
     conf_state.learners.iter().copied().find(|id| {
@@ -87,10 +87,10 @@ fn stray_learner(facts: &Facts<'_>) -> Option<MemberId> {
             return true;
         }
         let rivals = || membership.holders(name).filter(|other| other != id);
-        let newer_learner = || rivals().any(|other| conf_state.learners.contains(&other));
-        let live_voter =
-            || rivals().any(|other| conf_state.voters.contains(&other) && liveness.is_alive(other));
-        liveness.is_gone(*id) && (newer_learner() || live_voter())
+        // Nobody is superseded by who has not been heard yet: of two that are silent nothing says which one is the newer.
+        let is_member =
+            |other: &MemberId| conf_state.learners.contains(other) || conf_state.voters.contains(other);
+        liveness.is_gone(*id) && rivals().any(|other| is_member(&other) && liveness.is_alive(other))
     })
 }
 

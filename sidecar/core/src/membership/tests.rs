@@ -150,6 +150,22 @@ fn a_learner_whose_name_was_dropped_is_removed() {
 }
 
 #[test]
+fn of_two_learners_of_a_name_the_silent_one_goes_once_the_other_is_alive() {
+    let two =
+        || World::new(&[(1, "a"), (2, "b"), (3, "c")], &[(4, "c"), (9, "c")], &["a", "b", "c"]).silent(3);
+    for (silent, step) in [
+        (&[4][..], Some(Step::RemoveLearner(id(4)))),
+        (&[9][..], Some(Step::RemoveLearner(id(9)))),
+        // Nothing says which of them is the newer, and which disk is gone.
+        (&[4, 9][..], None),
+        (&[][..], None),
+    ] {
+        let world = silent.iter().fold(two(), |world, n| world.silent(*n));
+        assert_eq!(world.step(1, &[]), step, "{silent:?}");
+    }
+}
+
+#[test]
 fn a_scale_down_that_would_leave_too_few_alive_is_refused_with_the_numbers() {
     let world = World::new(&ABC, &[], &["a", "b", "c"]).silent(2);
     let refused = MembershipRefusal::QuorumAtRisk { live: 0, voters: 1, quorum: 1, silent: "b".into() };

@@ -54,11 +54,10 @@ impl Node {
         } else {
             // The lease still runs out, so that this member votes for others; it only never asks for votes itself.
             self.raw.raft.election_elapsed += 1;
-            // raft-rs forgets a silent leader by campaigning. Whoever may not must not go on believing in it.
-            let patience = 2 * self.config.election_ticks as usize;
-            if self.raw.raft.election_elapsed >= patience {
-                self.raw.raft.leader_id = raft::INVALID_ID;
-            }
+        }
+        if !self.is_leader() && self.raw.raft.election_elapsed >= 2 * self.config.election_ticks as usize {
+            // raft-rs forgets a silent leader by campaigning. Whoever may not, or does not vote, must not go on believing in it.
+            self.raw.raft.leader_id = raft::INVALID_ID;
         }
         self.leader_may_have_changed();
         if self.is_leader() {

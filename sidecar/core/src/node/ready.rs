@@ -319,6 +319,10 @@ impl Node {
             let unfit = |source| Fatal::UnfitChange { index, source };
             let after = convert::conf_state_from_raft(&self.raw.apply_conf_change(change).map_err(unfit)?);
             Arc::make_mut(&mut self.membership).reconfigured(index, &before, &after, learner);
+            for newcomer in after.learners.iter().filter(|id| !before.contains(**id)) {
+                // It has an election timeout to be heard, from here on: who has never been is not gone yet.
+                self.leadership.last_heard.entry(*newcomer).or_insert(self.leadership.ticks);
+            }
             self.conf_state = Arc::new(after);
             self.overlay_version += 1;
             if self.is_leader() && !self.conf_state.contains(self.config.own.id) {

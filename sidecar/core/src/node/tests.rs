@@ -582,6 +582,48 @@ fn an_empty_disk_under_a_dead_members_name_replaces_it_in_one_joint_change() {
 }
 
 #[test]
+fn who_was_just_let_in_is_not_dropped_for_an_older_learner_that_is_gone() {
+    let mut cluster = Cluster::formed(&["a", "b", "c"]);
+    cluster.members.get_mut(&MemberId(3)).unwrap().down = true;
+    // The first disk that follows it is lost before anybody has heard of it; the second takes a while to be heard, too, and has
+    // the smaller id.
+    for id in [9, 5] {
+        for _ in 0..12 {
+            cluster.tick();
+        }
+        let mut joiner = Member::boot(route(id, "c"), Disk::default());
+        joiner.down = true;
+        cluster.members.insert(MemberId(id), joiner);
+        let join = AdminRequest::Join { cluster: CLUSTER, route: route(id, "c"), abandoned: Vec::new() };
+        assert!(cluster.admin(1, join).is_ok());
+    }
+    for _ in 0..5 {
+        cluster.tick();
+    }
+    cluster.members.get_mut(&MemberId(5)).unwrap().down = false;
+    cluster.until("replaced", |c| c.conf(1).voters == ids(&[1, 2, 5]) && c.conf(1).learners.is_empty());
+    assert!(cluster.members[&MemberId(1)].node.membership().tombstones.contains(&MemberId(9)));
+}
+
+#[test]
+fn a_learner_does_not_believe_in_a_silent_leader_for_ever() {
+    let mut cluster = Cluster::formed(&["a", "b", "c"]);
+    let mut roster = voters(&["a", "b", "c"]);
+    roster.push(RosterEntry { name: "d".into(), learner: true });
+    assert!(cluster.admin(1, AdminRequest::Admit { cluster: CLUSTER, expected: None, roster }).is_ok());
+    cluster.members.insert(MemberId(4), Member::boot(route(4, "d"), Disk::default()));
+    let join = AdminRequest::Join { cluster: CLUSTER, route: route(4, "d"), abandoned: Vec::new() };
+    assert!(cluster.admin(1, join).is_ok());
+    cluster.until("it follows", |c| c.members[&MemberId(4)].node.leader() == Some(MemberId(1)));
+    for id in 1..=3 {
+        cluster.members.get_mut(&MemberId(id)).unwrap().down = true;
+    }
+    cluster.until("nobody leads", |c| c.members[&MemberId(4)].node.leader().is_none());
+    cluster.tick();
+    assert!(cluster.members[&MemberId(4)].node.status().leaderless_ticks > 0);
+}
+
+#[test]
 fn a_lost_founder_is_replaced_like_any_other() {
     let mut cluster = Cluster::formed(&["a", "b", "c"]);
     cluster.put(1, "x").unwrap();

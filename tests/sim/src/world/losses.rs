@@ -52,7 +52,7 @@ impl World {
             }
             return self.nemesis.last_loss.is_none_or(|last| last + BETWEEN_LOSSES <= self.now);
         };
-        let Some((_, conf)) = self.known.configurations.get(&cluster) else { return false };
+        let Some((index, conf)) = self.known.configurations.get(&cluster) else { return false };
         let stays = |other: &u8| *other != pod && !self.has_rotten(*other);
         let (kept, named): (Vec<MemberId>, Vec<bool>) = (0..self.pods.len() as u8)
             .filter(stays)
@@ -61,9 +61,14 @@ impl World {
         let is_kept = |of: &[MemberId]| {
             of.is_empty() || of.iter().filter(|id| kept.contains(id)).count() > of.len() / 2
         };
+        // Until a majority knows from its own disk that a change is over, those who left may still be needed to end it.
+        let knows = |id: &&MemberId| self.known.durable.get(id).is_some_and(|durable| durable >= index);
+        let is_settled =
+            conf.voters.iter().filter(knows).filter(|id| kept.contains(id)).count() > conf.voters.len() / 2;
         // Whom the spec names decides after the next change, whichever is under way.
         let named = named.into_iter().filter(|is_named| *is_named).count();
-        is_kept(&conf.voters)
+        is_settled
+            && is_kept(&conf.voters)
             && is_kept(&conf.voters_outgoing)
             && named > usize::from(self.operator.replicas) / 2
     }

@@ -34,6 +34,8 @@ impl World {
             self.observe(running.cluster, &Observation::Leads { member, term, at, committed, holds });
         }
         running.told.leads = leads;
+        let durable = self.known.durable.entry(member).or_default();
+        *durable = glance.durable_configuration_index.max(*durable);
         if leads.is_none() {
             let conf = running.node.conf_state();
             running.told.halves = (conf.voters.clone(), conf.voters_outgoing.clone());

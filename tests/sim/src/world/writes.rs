@@ -300,6 +300,10 @@ impl World {
         self.coverage.note("old entries fetched");
         match running.reader.read(range.clone(), max_bytes) {
             Ok(entries) => self.node_event(process, Event::Fetched { fetch, entries }),
+            // As the sidecar's `disk`: the log moved on meanwhile.
+            Err(ReadError::Compacted { .. } | ReadError::Unavailable { .. }) => {
+                self.node_event(process, Event::Fetched { fetch, entries: Vec::new() })
+            }
             Err(ReadError::Io(_)) => Ending::Crash(boundary::READING),
             Err(error) => {
                 let text = super::process::chain(&error);
