@@ -79,9 +79,9 @@ fn complain(text: &str) {
 fn many_runs(many: &Many) -> anyhow::Result<()> {
     if many.at_least > many.seeds {
         let (least, most) = (many.at_least, many.seeds);
-        return Err(
-            BadInput(format!("at least {least} seeds are due, and {most} are run at the most")).into()
-        );
+        let what =
+            format!("at least {least} seeds are due (AT_LEAST), and {most} are run at the most (SEEDS)");
+        return Err(BadInput(what).into());
     }
     let plan = Plan {
         first: many.first,
