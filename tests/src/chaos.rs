@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use clap::builder::RangedU64ValueParser;
 use outrigger_sim::linearizability::once;
 
 mod members;
@@ -39,7 +38,11 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=7))]
     pub members: u8,
     /// Faults, one after the other; from 12 on each kind comes.
-    #[arg(long, default_value_t = 36, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    #[arg(
+        long,
+        default_value_t = 36,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000)
+    )]
     pub strikes: usize,
     /// Of all choices; drawn if not given.
     #[arg(long)]
