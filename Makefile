@@ -53,16 +53,16 @@ chart: ## Check the Helm chart: lint, golden files, refused values (UPDATE=1 wri
 demo: build ## Run examples/orders.yaml on this machine: kill the leader, wipe a volume (CI=1 ends by itself)
 	@bash tests/demo.sh
 
-sim: deps ## Simulate clusters under faults for 2 minutes; or SEED=n, or SCHEDULE=file.json, to replay one (LOG=1: all that happens)
+sim: deps ## Simulate clusters under faults for 2 minutes (FIRST=n, BUDGET=n, SECONDS_EACH=n); or replay one: SEED=n (MUTANT=name), SCHEDULE=file.json (LOG=1)
 	@CARGO='$(CARGO)' bash tests/sim.sh $(if $(SEED)$(SCHEDULE),replay,run)
 
-sim-long: deps ## The same for 60 minutes
-	@CARGO='$(CARGO)' BUDGET=3600 bash tests/sim.sh run
+sim-long: deps ## The same for 60 minutes (FIRST=n, SECONDS_EACH=n)
+	@CARGO='$(CARGO)' $(if $(filter undefined,$(origin BUDGET)),BUDGET=3600) bash tests/sim.sh run
 
-mutants: deps ## Plant bugs in the code, one after the other: the simulator has to find each within 500 seeds
+mutants: deps ## Plant bugs in the code, one after the other: the simulator has to find each within 500 seeds (ONLY=name,name, SECONDS_EACH=n)
 	@CARGO='$(CARGO)' bash tests/sim.sh mutants
 
-chaos: ## Run real processes under faults for 2 minutes, as root (SEED=n to repeat one, STRIKES=n, MEMBERS=n)
+chaos: ## Run real processes under faults for 2 minutes, as root (SEED=n to repeat one, STRIKES=n, MEMBERS=3 to 7)
 	@bash tests/deps.sh chaos
 	@CARGO='$(CARGO)' bash tests/chaos.sh
 

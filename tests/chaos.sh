@@ -1,12 +1,42 @@
 #!/usr/bin/env bash
-# Real processes under faults, as root. By environment: SEED, STRIKES (faults), MEMBERS (3 to 7).
+# Real processes under faults, as root: see `usage`. What is wrong with what was given is said before anything is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo=${CARGO:-cargo}
+usage() {
+  cat <<'TEXT'
+usage: tests/chaos.sh, as root, with these in the environment:
+  SEED=n (of all choices; drawn if not given), STRIKES=n (faults, 36; from 12 on each kind comes), MEMBERS=n (3 to 7; 3)
+TEXT
+}
+refuse() {
+  echo "tests/chaos.sh: ${1//$'\n'/ }" >&2
+  exit 2
+}
+# A whole number from $2 to $3, if the variable $1 is set. Longer ones than bash can count are compared as text.
+whole() {
+  [[ -n ${!1+set} ]] || return 0
+  local LC_ALL=C allowed="a whole number from $2 to $3 is allowed" digits least most
+  [[ ${!1} =~ ^[0-9]+$ ]] || refuse "$1=${!1}: $allowed"
+  digits=$(printf '%s' "${!1}" | sed 's/^0*//')
+  printf -v digits '%20s' "${digits:-0}"
+  printf -v least '%20s' "$2"
+  printf -v most '%20s' "$3"
+  if ((${#digits} > 20)) || [[ $digits > $most || $digits < $least ]]; then refuse "$1=${!1}: $allowed"; fi
+}
+case ${1:-} in
+-h | --help) usage && exit 0 ;;
+'') ;;
+*) refuse "$1: no argument is allowed, variables come from the environment" ;;
+esac
+whole SEED 0 18446744073709551615
+whole STRIKES 1 10000
+whole MEMBERS 3 7
 if [ "$(id -u)" -ne 0 ]; then
   echo "tests/chaos.sh: run it as root: it makes a network of its own, and namespaces in it for the members" >&2
   exit 1
 fi
+echo "building the members and their clients…" >&2
+cargo=${CARGO:-cargo}
 # With debug assertions, and with places where the log's writes can be made to fail.
 $cargo build --locked --quiet -p outrigger-sidecar --features fail-points
 $cargo build --locked --quiet -p outrigger-tests --bin chaos

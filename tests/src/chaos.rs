@@ -37,7 +37,11 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=7))]
     pub members: u8,
     /// Faults, one after the other; from 12 on each kind comes.
-    #[arg(long, default_value_t = 36)]
+    #[arg(
+        long,
+        default_value_t = 36,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000)
+    )]
     pub strikes: usize,
     /// Of all choices; drawn if not given.
     #[arg(long)]

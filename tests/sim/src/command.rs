@@ -1,139 +1,27 @@
-//! The command line of `sim`.
+//! What `sim` does, and what it says of it.
+//!
+//! May import: `input`, `runs`, `shrink`. Deliberately absent: flags, and what is wrong with them (`input`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, Parser, Subcommand};
 
 use crate::coverage::{BOUNDARIES, STEPS};
-use crate::generate::{self, Shape};
+#[cfg(feature = "mutants")]
+use crate::generate::Shape;
+use crate::input::{BadInput, Many, One, What, asked, make_room};
+#[cfg(feature = "mutants")]
+use crate::input::{SHRINKING_RUNS, ShapeArgs, chosen};
 use crate::runs::{Plan, Total, run, run_seeds};
 use crate::schedule::{Kind, Schedule};
 use crate::shrink::shrink;
 use crate::world::{Outcome, SECOND};
 
-/// Runs that shrinking a schedule may take.
-const SHRINKING_RUNS: usize = 600;
 /// A planted bug's failing seed has to shrink to so few.
 #[cfg(feature = "mutants")]
 const FEW_FAULTS: usize = 25;
-
-/// Simulates clusters under faults, from seeds or schedule files.
-#[derive(Debug, Parser)]
-#[command(name = "sim", version)]
-struct Command {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Runs many seeds, and fails if one breaks a rule or something was never met
-    Run(Many),
-    /// Runs one seed or one schedule file, with all that happens
-    Replay(One),
-    /// Plants one bug after the other, and fails if one survives all seeds
-    #[cfg(feature = "mutants")]
-    Mutants {
-        /// Only these
-        #[arg(long)]
-        only: Vec<String>,
-        /// How many seeds each may survive at the most
-        #[arg(long, default_value_t = 500)]
-        seeds: u64,
-        /// Threads
-        #[arg(long, default_value_t = 2)]
-        threads: usize,
-        #[command(flatten)]
-        shape: ShapeArgs,
-    },
-    /// Makes a failing seed or schedule small and writes it to a file
-    Shrink {
-        #[command(flatten)]
-        one: One,
-        /// Where the small schedule goes
-        #[arg(long, default_value = "schedule.json")]
-        out: PathBuf,
-        /// Runs that it may take
-        #[arg(long, default_value_t = SHRINKING_RUNS)]
-        max_runs: usize,
-    },
-}
-
-#[derive(Debug, Args)]
-struct Many {
-    /// The first seed
-    #[arg(long, default_value_t = 1)]
-    first: u64,
-    /// How many seeds at the most
-    #[arg(long, default_value_t = u64::MAX)]
-    seeds: u64,
-    /// Begin no seed after so many seconds
-    #[arg(long, default_value_t = 120)]
-    budget_seconds: u64,
-    /// Fail if fewer seeds were run
-    #[arg(long, default_value_t = 1)]
-    at_least: u64,
-    /// Threads
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
-    /// Fail if a kind of fault, a step or a boundary was never met
-    #[arg(long)]
-    all_met: bool,
-    /// Runs that shrinking the first failure may take; 0: it is left as it is
-    #[arg(long, default_value_t = SHRINKING_RUNS)]
-    shrinking_runs: usize,
-    #[command(flatten)]
-    shape: ShapeArgs,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-struct ShapeArgs {
-    /// Simulated seconds of a seed's safety phase
-    #[arg(long, default_value_t = 860)]
-    seconds: u32,
-    /// Replicas of every seed: 1, 3, 5 or 7; drawn if not given
-    #[arg(long)]
-    replicas: Option<u8>,
-}
-
-#[derive(Debug, Args)]
-struct One {
-    /// The seed
-    #[arg(long, required_unless_present = "schedule", conflicts_with = "schedule")]
-    seed: Option<u64>,
-    /// A schedule file
-    #[arg(long)]
-    schedule: Option<PathBuf>,
-    #[command(flatten)]
-    shape: ShapeArgs,
-    /// A planted bug, for a seed
-    #[arg(long)]
-    mutant: Option<String>,
-    /// Print all that happens
-    #[arg(long)]
-    log: bool,
-}
-
-impl From<ShapeArgs> for Shape {
-    fn from(args: ShapeArgs) -> Self {
-        Self { seconds: args.seconds, replicas: args.replicas }
-    }
-}
-
-impl One {
-    fn schedule(&self) -> anyhow::Result<Schedule> {
-        if let Some(path) = &self.schedule {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{} cannot be read", path.display()))?;
-            return serde_json::from_str(&text).with_context(|| format!("{} is no schedule", path.display()));
-        }
-        let schedule = generate::schedule(self.seed.unwrap_or(1), self.shape.into());
-        Ok(Schedule { mutant: self.mutant.clone(), ..schedule })
-    }
-}
 
 /// Runs the command.
 #[must_use]
@@ -142,19 +30,26 @@ pub fn main() -> ExitCode {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|_| {}));
     }
-    let outcome = match Command::parse().what {
+    match asked().map_err(anyhow::Error::new).and_then(carry_out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<BadInput>() => {
+            complain(&format!("sim: {error:#}"));
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            say(&format!("sim: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(what: What) -> anyhow::Result<()> {
+    match what {
         What::Run(many) => many_runs(&many),
         What::Replay(one) => replay(&one),
         #[cfg(feature = "mutants")]
         What::Mutants { only, seeds, threads, shape } => mutants(&only, seeds, threads, shape),
         What::Shrink { one, out, max_runs } => shrink_one(&one, &out, max_runs),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("sim: {error:#}"));
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -176,7 +71,18 @@ fn say(text: &str) {
     println!("{text}");
 }
 
+#[allow(clippy::print_stderr, reason = "the one place that complains")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
 fn many_runs(many: &Many) -> anyhow::Result<()> {
+    if many.at_least > many.seeds {
+        let (least, most) = (many.at_least, many.seeds);
+        let what =
+            format!("at least {least} seeds are due (AT_LEAST), and {most} are run at the most (SEEDS)");
+        return Err(BadInput(what).into());
+    }
     let plan = Plan {
         first: many.first,
         count: many.seeds,
@@ -193,10 +99,7 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
     }
     for failure in total.failures.iter().take(10) {
         say(&told(failure));
-        say(&format!(
-            "  replay: make sim SEED={} SECONDS_EACH={}",
-            failure.schedule.seed, failure.schedule.seconds
-        ));
+        say(&format!("  replay: {}", replaying(&failure.schedule, many.shape.replicas)));
     }
     if let Some(failure) = total.failures.first().filter(|_| many.shrinking_runs > 0) {
         let out = format!("target/sim/seed-{}.json", failure.schedule.seed);
@@ -212,11 +115,9 @@ fn many_runs(many: &Many) -> anyhow::Result<()> {
 fn mutants(only: &[String], seeds: u64, threads: usize, shape: ShapeArgs) -> anyhow::Result<()> {
     let (mut survivors, mut large) = (Vec::new(), Vec::new());
     let mut all_runs = Total::default();
-    let all = outrigger_mutants::Mutant::ALL;
-    let chosen = all.iter().filter(|mutant| only.is_empty() || only.iter().any(|name| name == mutant.name()));
-    let mut tried = 0;
+    let chosen = chosen(only)?;
+    let tried = chosen.len();
     for mutant in chosen {
-        tried += 1;
         let mut hunt = Hunt { name: mutant.name(), next: 1, last: seeds, threads, shape: shape.into() };
         let mut total = hunt.next_failure();
         all_runs.merge(&total);
@@ -276,10 +177,25 @@ impl Hunt {
             total.took.as_secs_f64(),
             told(found)
         ));
+        let again = replaying(&found.schedule, self.shape.replicas);
+        say(&format!("{:<26} replay: {again}", ""));
         let out = Path::new("target/sim").join(self.name).with_extension("json");
         let (faults, text) = shrunk_within(&found.schedule, &out, SHRINKING_RUNS)?;
         say(&format!("{:<26} {text}", ""));
         Ok(faults <= FEW_FAULTS)
+    }
+}
+
+/// The command that runs a generated schedule again.
+fn replaying(schedule: &Schedule, replicas: Option<u8>) -> String {
+    let Schedule { seed, seconds, mutant, .. } = schedule;
+    match (replicas, mutant) {
+        (None, None) => format!("make sim SEED={seed} SECONDS_EACH={seconds}"),
+        (None, Some(mutant)) => format!("make sim SEED={seed} SECONDS_EACH={seconds} MUTANT={mutant}"),
+        (Some(replicas), mutant) => {
+            let mutant = mutant.as_ref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+            format!("target/sim/sim replay --seed {seed} --seconds {seconds} --replicas {replicas}{mutant}")
+        }
     }
 }
 
@@ -348,14 +264,19 @@ fn replay(one: &One) -> anyhow::Result<()> {
 
 fn shrink_one(one: &One, out: &Path, max_runs: usize) -> anyhow::Result<()> {
     let schedule = one.schedule()?;
-    ensure!(run(&schedule, false).violation.is_some(), "this schedule breaks nothing");
+    make_room(out)?;
+    let outcome = run(&schedule, false);
+    ensure!(outcome.violation.is_some(), "{}: there is nothing to shrink", told(&outcome));
     say(&shrunk_within(&schedule, out, max_runs)?.1);
     Ok(())
 }
 
 /// Shrinks a failing schedule into a file; gives how many faults are left, and what to say.
 fn shrunk_within(schedule: &Schedule, out: &Path, max_runs: usize) -> anyhow::Result<(usize, String)> {
-    let shrunk = shrink(schedule, max_runs);
+    let mut shrunk = shrink(schedule, max_runs);
+    // They would be refused when the file is read again.
+    shrunk.schedule.drop_late_faults();
+    make_room(out)?;
     let text = serde_json::to_string_pretty(&shrunk.schedule).context("a schedule is JSON")?;
     std::fs::write(out, text + "\n").with_context(|| format!("{} cannot be written", out.display()))?;
     let faults = shrunk.schedule.faults.len();

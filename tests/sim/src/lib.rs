@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod disk;
 pub mod generate;
 pub mod history;
+mod input;
 pub mod invariants;
 pub mod linearizability;
 pub mod observation;

@@ -12,13 +12,14 @@ use crate::schedule::Schedule;
 use crate::world::{Outcome, Time, Violation, World};
 
 /// One run. A panic in it is a violation like any other.
+///
+/// # Panics
+/// The schedule names a planted bug that is not there: whoever reads one asks [`is_known`].
 #[must_use]
 pub fn run(schedule: &Schedule, log: bool) -> Outcome {
-    if let Err(what) = plant(schedule.mutant.as_deref()) {
-        return ended(schedule, "the planted bug is known", what);
-    }
-    let world = World::new(schedule.clone(), log);
-    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+    let planted = plant(schedule.mutant.as_deref());
+    assert_eq!(planted, Ok(()), "a planted bug");
+    match catch_unwind(AssertUnwindSafe(|| World::new(schedule.clone(), log).run())) {
         Ok(outcome) => outcome,
         Err(panic) => {
             let what = panic
@@ -44,25 +45,40 @@ fn ended(schedule: &Schedule, rule: &str, what: String) -> Outcome {
     }
 }
 
-/// Brings the schedule's planted bug to life, and no other.
+/// Whether a planted bug of that name can be brought to life.
+///
+/// # Errors
+/// Why not, and which can.
 #[cfg(feature = "mutants")]
-fn plant(name: Option<&str>) -> Result<(), String> {
-    let mutant = match name {
-        Some(name) => {
-            Some(outrigger_mutants::by_name(name).ok_or_else(|| format!("there is no mutant {name}"))?)
+pub fn is_known(name: Option<&str>) -> Result<(), String> {
+    match name {
+        Some(name) if outrigger_mutants::by_name(name).is_none() => {
+            let names: Vec<&str> =
+                outrigger_mutants::Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+            Err(format!("there is no planted bug {name:?}, only {}", names.join(", ")))
         }
-        None => None,
-    };
-    outrigger_mutants::plant(mutant);
-    Ok(())
+        Some(_) | None => Ok(()),
+    }
 }
 
+/// Whether a planted bug of that name can be brought to life.
+///
+/// # Errors
+/// None can in this build.
 #[cfg(not(feature = "mutants"))]
-fn plant(name: Option<&str>) -> Result<(), String> {
+pub fn is_known(name: Option<&str>) -> Result<(), String> {
     match name {
-        Some(name) => Err(format!("{name} is a planted bug: build with --features mutants")),
+        Some(name) => Err(format!("{name:?} is a planted bug: build with --features mutants")),
         None => Ok(()),
     }
+}
+
+/// Brings the schedule's planted bug to life, and no other.
+fn plant(name: Option<&str>) -> Result<(), String> {
+    is_known(name)?;
+    #[cfg(feature = "mutants")]
+    outrigger_mutants::plant(name.and_then(outrigger_mutants::by_name));
+    Ok(())
 }
 
 /// What many runs added up to.
@@ -106,13 +122,12 @@ pub struct Plan {
 pub fn run_seeds(plan: Plan, shape: Shape, mutant: Option<&str>) -> Total {
     let begun = Instant::now();
     let (next, stop) = (AtomicU64::new(plan.first), AtomicBool::new(false));
+    let end = plan.first.saturating_add(plan.count);
     let total = Mutex::new(Total::default());
     let work = || {
         while !stop.load(Ordering::Relaxed) && begun.elapsed() < plan.budget {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= plan.first.saturating_add(plan.count) {
-                return;
-            }
+            let following = |seed: u64| (seed < end).then(|| seed + 1);
+            let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following) else { return };
             let mutant = mutant.map(str::to_owned);
             let outcome = run(&Schedule { mutant, ..generate::schedule(seed, shape) }, false);
             let failed = outcome.violation.is_some();

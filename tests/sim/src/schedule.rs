@@ -3,7 +3,11 @@
 //!
 //! May import: serde. Deliberately absent: carrying a fault out (the world's), and inventing one (`generate`).
 
+mod validate;
+
 use serde::{Deserialize, Serialize};
+
+pub use validate::{REPLICAS, SECONDS};
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct Schedule {
     /// Gives every draw of network, disk, clients and operator.
     pub seed: u64,
-    /// `spec.replicas` at the beginning: 1, 3, 5 or 7.
+    /// `spec.replicas` at the beginning: one of [`REPLICAS`].
     pub replicas: u8,
     /// Clients, each with one call at a time.
     pub clients: u8,

@@ -128,7 +128,7 @@ pub(super) struct Strike {
 pub(super) fn plan(seed: u64, strikes: usize, members: usize) -> Vec<Strike> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut deck = Vec::new();
-    let mut planned = Vec::with_capacity(strikes);
+    let mut planned = Vec::new();
     while planned.len() < strikes {
         if deck.is_empty() {
             deck.extend(Kind::ALL);
