@@ -14,7 +14,7 @@ use crate::generate::Shape;
 use crate::input::{BadInput, Many, One, What, asked, make_room};
 #[cfg(feature = "mutants")]
 use crate::input::{SHRINKING_RUNS, ShapeArgs, chosen};
-use crate::runs::{Plan, Total, run, run_seeds};
+use crate::runs::{Plan, Total, note_panics, run, run_seeds};
 use crate::schedule::{Kind, Schedule};
 use crate::shrink::shrink;
 use crate::world::{Outcome, SECOND};
@@ -26,10 +26,8 @@ const FEW_FAULTS: usize = 25;
 /// Runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A violation that is a panic is told in one line; where it came from is asked for with RUST_BACKTRACE.
-    if std::env::var_os("RUST_BACKTRACE").is_none() {
-        std::panic::set_hook(Box::new(|_| {}));
-    }
+    // A violation that is a panic is told in one line; the way there is asked for with RUST_BACKTRACE.
+    note_panics(std::env::var_os("RUST_BACKTRACE").is_none());
     match asked().map_err(anyhow::Error::new).and_then(carry_out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<BadInput>() => {

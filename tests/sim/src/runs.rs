@@ -1,6 +1,7 @@
 //! Many runs on some threads, and what they add up to.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::coverage::Coverage;
 use crate::generate::{self, Shape};
 use crate::schedule::Schedule;
-use crate::world::{Outcome, Time, Violation, World};
+use crate::world::{Outcome, Time, Violation, World, diary};
 
 /// One run. A panic in it is a violation like any other.
 ///
@@ -27,21 +28,39 @@ pub fn run(schedule: &Schedule, log: bool) -> Outcome {
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                 .unwrap_or_else(|| "of an unknown kind".to_owned());
-            ended(schedule, "nothing panics", what)
+            let place = PLACE.take().unwrap_or_default();
+            panicked(schedule, format!("{what}{place}"))
         }
     }
 }
 
-fn ended(schedule: &Schedule, rule: &str, what: String) -> Outcome {
+thread_local! {
+    /// Where this thread panicked last.
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// From now on the place of a panic is part of what is told of it; nothing else is printed if `is_quiet`.
+pub fn note_panics(is_quiet: bool) {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        PLACE.set(info.location().map(|place| format!(" (at {}:{})", place.file(), place.line())));
+        if !is_quiet {
+            before(info);
+        }
+    }));
+}
+
+fn panicked(schedule: &Schedule, what: String) -> Outcome {
+    let (at, log) = diary::left_behind();
     Outcome {
         schedule: schedule.clone(),
-        violation: Some(Violation { rule: rule.to_owned(), what, at: 0 }),
-        simulated: 0,
+        violation: Some(Violation { rule: "nothing panics".to_owned(), what, at }),
+        simulated: at,
         events: 0,
         operations: 0,
         coverage: Coverage::default(),
         digest: 0,
-        log: None,
+        log,
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod calls;
 mod clients;
+pub(crate) mod diary;
 mod empty;
 mod end;
 mod event;
@@ -110,7 +111,7 @@ pub struct World {
     /// The second that it is, and how much has happened in it.
     second: Time,
     in_second: u64,
-    log: Option<String>,
+    diary: diary::Diary,
     known: Known,
     taken: forge::Taken,
 }
@@ -167,7 +168,7 @@ impl World {
             events: 0,
             second: 0,
             in_second: 0,
-            log: log.then(String::new),
+            diary: diary::Diary::new(log),
             known: Known::default(),
             taken: forge::Taken::default(),
             schedule,
@@ -204,7 +205,7 @@ impl World {
                 .count(),
             coverage: self.coverage,
             digest: self.digest,
-            log: self.log,
+            log: self.diary.into_text(),
             schedule: self.schedule,
         }
     }
@@ -217,7 +218,7 @@ impl World {
                 Some(_) | None => break,
             }
             let Some(Scheduled { at, sequence, happening }) = self.queue.pop() else { break };
-            self.now = at;
+            (self.now, self.diary.now) = (at, at);
             self.events += 1;
             self.in_second = if at / SECOND == self.second { self.in_second + 1 } else { 0 };
             self.second = at / SECOND;
@@ -228,6 +229,7 @@ impl World {
             self.happen(happening);
         }
         self.now = self.now.max(end);
+        self.diary.now = self.now;
     }
 
     fn at(&mut self, at: Time, happening: Happening) {
@@ -264,13 +266,8 @@ impl World {
     fn tell(&mut self, at: Option<At>, what: impl FnOnce() -> String, number: u64) {
         let pod = at.map_or(u64::MAX, |at| u64::from(at.pod) << 32 | u64::from(at.incarnation));
         self.fold([self.now, pod, number]);
-        if let Some(log) = &mut self.log {
-            use std::fmt::Write as _;
-            let who = at.map_or_else(|| "-".to_owned(), |at| format!("orders-{}#{}", at.pod, at.incarnation));
-            // Writing to a string cannot fail.
-            let _never_fails =
-                writeln!(log, "{:>12.6} {who:<12} {}", self.now as f64 / SECOND as f64, what());
-        }
+        let who = || at.map_or_else(|| "-".to_owned(), |at| format!("orders-{}#{}", at.pod, at.incarnation));
+        self.diary.note(who, what);
     }
 
     /// Tells the invariants of a cluster, and those across clusters what concerns them; the first complaint ends the run.
