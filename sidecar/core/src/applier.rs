@@ -212,7 +212,13 @@ impl<S: StateMachine> Applier<S> {
             term: self.term,
             conf_state: (*self.conf_state).clone(),
             membership: self.membership.encode(),
-            windows: if forgotten { Windows::default().encode() } else { self.windows.encode() },
+            windows: if forgotten { Windows::default().encode() } else { self.windows() },
         }
+    }
+
+    /// Which proposals were applied, encoded as a snapshot carries it.
+    #[must_use]
+    pub fn windows(&self) -> Bytes {
+        self.windows.encode()
     }
 }

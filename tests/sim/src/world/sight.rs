@@ -229,10 +229,11 @@ pub(super) fn change_of(batch: &Batch) -> LogChange {
     }
 }
 
-/// A digest of all that a snapshot of this state would carry: the key space, and beside it who is a member and which
-/// proposals were applied.
+/// A digest of all that a snapshot of this state has to carry: the key space, and beside it who is a member and which
+/// proposals were applied; the latter not by what a snapshot would say of it.
 pub(super) fn digest_of_state(running: &Running) -> u64 {
-    KeySpace::digest(&running.view).rotate_left(32) ^ digest(&running.applier.header().encode())
+    let beside = digest(&running.applier.header().encode()) ^ digest(&running.applier.windows()) << 16;
+    KeySpace::digest(&running.view).rotate_left(32) ^ beside
 }
 
 fn digest_of(item: &ApplyItem) -> u64 {
