@@ -167,6 +167,12 @@ impl World {
         self.coverage.note("abandoned");
         self.tell(Some(process.at), || format!("abandons {cluster}"), cluster.0);
         if !is_ours {
+            // As in the sidecar: what it is told cuts its round off, and with it the asking to be let in.
+            if let Life::Empty { joining } = &mut process.life
+                && joining.take().is_some()
+            {
+                self.after(0, Happening::Process(process.at, Input::Round));
+            }
             return Ending::GoesOn;
         }
         self.observe(ClusterId(0), &Observation::Closed { member: old });
