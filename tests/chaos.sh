@@ -8,21 +8,8 @@ usage: tests/chaos.sh, as root, with these in the environment:
   SEED=n (of all choices; drawn if not given), STRIKES=n (faults, 36; from 12 on each kind comes), MEMBERS=n (3 to 7; 3)
 TEXT
 }
-refuse() {
-  echo "tests/chaos.sh: ${1//$'\n'/ }" >&2
-  exit 2
-}
-# A whole number from $2 to $3, if the variable $1 is set. Longer ones than bash can count are compared as text.
-whole() {
-  [[ -n ${!1+set} ]] || return 0
-  local LC_ALL=C allowed="a whole number from $2 to $3 is allowed" digits least most
-  [[ ${!1} =~ ^[0-9]+$ ]] || refuse "$1=${!1}: $allowed"
-  digits=$(printf '%s' "${!1}" | sed 's/^0*//')
-  printf -v digits '%20s' "${digits:-0}"
-  printf -v least '%20s' "$2"
-  printf -v most '%20s' "$3"
-  if ((${#digits} > 20)) || [[ $digits > $most || $digits < $least ]]; then refuse "$1=${!1}: $allowed"; fi
-}
+me=tests/chaos.sh
+source tests/checks.sh
 case ${1:-} in
 -h | --help) usage && exit 0 ;;
 '') ;;

@@ -13,21 +13,8 @@ usage: tests/sim.sh run | replay | shrink | mutants, with these in the environme
   but for a SCHEDULE, all take SECONDS_EACH=n, the simulated length of a seed (860; for mutants 300)
 TEXT
 }
-refuse() {
-  echo "tests/sim.sh: ${1//$'\n'/ }" >&2
-  exit 2
-}
-# A whole number from $2 to $3, if the variable $1 is set. Longer ones than bash can count are compared as text.
-whole() {
-  [[ -n ${!1+set} ]] || return 0
-  local LC_ALL=C allowed="a whole number from $2 to $3 is allowed" digits least most
-  [[ ${!1} =~ ^[0-9]+$ ]] || refuse "$1=${!1}: $allowed"
-  digits=$(printf '%s' "${!1}" | sed 's/^0*//')
-  printf -v digits '%20s' "${digits:-0}"
-  printf -v least '%20s' "$2"
-  printf -v most '%20s' "$3"
-  if ((${#digits} > 20)) || [[ $digits > $most || $digits < $least ]]; then refuse "$1=${!1}: $allowed"; fi
-}
+me=tests/sim.sh
+source tests/checks.sh
 yes_or_no() { [[ -z ${!1+set} || ${!1} == [01] ]] || refuse "$1=${!1}: 1 or 0 is allowed"; }
 named() { [[ -z ${!1+set} || ${!1} =~ ^[a-z0-9,-]+$ ]] || refuse "$1=${!1}: $2 (docs/reliability.md lists them)"; }
 # Variables that would change nothing here.
