@@ -132,9 +132,21 @@ impl Process {
     /// Whether it has ended, told without reaping it: for those who only look on.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        // Behind the command's closing parenthesis stands the state; an unreaped dead process is a zombie.
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        self.exited.is_some() || stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+        // An unreaped dead process is a zombie.
+        self.exited.is_some() || self.state().is_none_or(|state| state == 'Z')
+    }
+
+    /// Whether SIGSTOP has reached it.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.exited.is_none() && self.state() == Some('T')
+    }
+
+    /// Its state as `/proc` has it.
+    fn state(&self) -> Option<char> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        // It stands behind the command's closing parenthesis.
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 
     /// CPU time and memory now.

@@ -105,8 +105,8 @@ impl Members {
                 Ok(())
             }
             Kind::Pause => {
-                let pid = member.process.as_ref().context("no process")?.pid();
-                let is_stopped = async || state_of(pid).ok().filter(|state| *state == 'T').map(drop);
+                let process = member.process.as_ref().context("no process")?;
+                let is_stopped = async || process.is_stopped().then_some(());
                 wait::until(&format!("{} to stand still", member.name), STEP, is_stopped).await
             }
             Kind::SlowDisk => {
@@ -227,13 +227,6 @@ async fn slow_syncs(member: &ClusterMember) -> Result<u64> {
     let all = member.metric("outrigger_wal_fsync_seconds_count").await?;
     let quick = member.metric("outrigger_wal_fsync_seconds_bucket{le=\"0.1024\"}").await?;
     Ok(all.saturating_sub(quick))
-}
-
-/// A process's state, as `/proc` has it: `T` for one that was stopped.
-fn state_of(pid: u32) -> Result<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's state")?;
-    let (_, behind_name) = stat.rsplit_once(") ").context("a process without a name")?;
-    behind_name.chars().next().context("a process without a state")
 }
 
 /// Whether a member ends when this befalls it.
