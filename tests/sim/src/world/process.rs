@@ -296,7 +296,8 @@ impl World {
         }
         let Some(mut process) = self.pod_mut(at.pod).and_then(|pod| pod.process.take()) else { return };
         let paused_until = self.pod(at.pod).map_or(0, |pod| pod.paused_until);
-        if paused_until > self.now {
+        // What ends a pod's grace is the kubelet's SIGKILL, which no stopped process holds up.
+        if paused_until > self.now && !matches!(input, Input::GraceEnds) {
             // Stopped once more before it could go on: it goes on later.
             let is_late = matches!(input, Input::Resumes);
             if process.held.is_empty() || is_late {
@@ -325,7 +326,8 @@ impl World {
         while let Some(input) = held.next() {
             let ending = self.take_input(process, input);
             if !matches!(ending, Ending::GoesOn) {
-                held.for_each(|input| self.never_seen(input));
+                // Of the process's next life, if it has one (a removed member lives on, and its clock ticks), or of nobody.
+                held.for_each(|input| self.after(0, Happening::Process(process.at, input)));
                 return ending;
             }
         }
