@@ -124,10 +124,15 @@ func (c cluster) startWell(ctx context.Context, all ...component) error {
 			return ctx.Err()
 		}
 		if err != nil || ill != "" {
-			return fmt.Errorf("%s %s; the end of %s:\n%s", p.name, ill, c.logFile(p.name), c.lastLines(p.name, 8))
+			return c.told(p, ill)
 		}
 	}
 	return nil
+}
+
+// told says what is wrong with a component, and the last it said itself.
+func (c cluster) told(p component, ill string) error {
+	return fmt.Errorf("%s %s; the end of %s:\n%s", p.name, ill, c.logFile(p.name), c.lastLines(p.name, 8))
 }
 
 // loadPause gives every node the image of the container that holds a pod's namespaces.
@@ -137,11 +142,16 @@ func (c cluster) loadPause(ctx context.Context) error {
 			continue
 		}
 		// A runtime that was just started answers once its socket is there.
+		runtime, ill := c.runtime(n), ""
 		var last error
 		err := poll(30*time.Second, "the runtime of "+n.name, func() bool {
+			ill = c.well(runtime)
 			last = c.importImage(ctx, n, c.built("pause", "pause.tar"))
-			return last == nil || errors.Is(last, os.ErrNotExist) || ctx.Err() != nil
+			return last == nil || ill != "" || errors.Is(last, os.ErrNotExist) || ctx.Err() != nil
 		})
+		if ill != "" {
+			return c.told(runtime, ill)
+		}
 		if err := errors.Join(err, last); err != nil {
 			return err
 		}
