@@ -3,10 +3,10 @@
 //! May import: core's applier, `snapshots`. Deliberately absent: what an entry means. The one rule kept here is the
 //! order: a view is published *before* its results are reported, so that whoever hears of a write also sees it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use outrigger_core::applier::{Applied, Applier, ApplyItem, ApplyTask};
 use outrigger_core::event::Event;
@@ -19,11 +19,9 @@ use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 use crate::publication::{Publication, Published};
+use crate::snapshot_taker::SnapshotTaker;
 use crate::snapshots::Snapshots;
 use crate::space::Space;
-
-/// A disk that refuses a snapshot (it is full) is asked again after this; meanwhile nothing of the log is released.
-const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
 
 /// The applier's ends: what it answers, where it publishes, where its snapshots go.
 #[derive(Clone, Debug)]
@@ -124,15 +122,13 @@ impl ApplyThread {
         let (requests, queue) = mpsc::channel();
         let done = applier.applied();
         let newest_install = Arc::new(AtomicU64::new(0));
-        let worker = Worker {
-            applier,
-            wiring,
-            queue,
-            requests: requests.clone(),
-            taking: Arc::default(),
-            outside: Vec::new(),
-            newest_install: Arc::clone(&newest_install),
-        };
+        let again = requests.clone();
+        let snapshots = SnapshotTaker::new(wiring.clone(), move || {
+            // The applier may have ended.
+            drop(again.send(Request::Task(ApplyTask::TakeSnapshot)));
+        });
+        let worker =
+            Worker { applier, wiring, queue, snapshots, newest_install: Arc::clone(&newest_install) };
         worker.publish();
         let thread = std::thread::Builder::new().name("apply".to_string()).spawn(move || worker.run())?;
         let handle = ApplyHandle { requests: requests.clone(), handed: done, done, newest_install };
@@ -145,7 +141,7 @@ impl ApplyThread {
         SnapshotRequests(self.requests.clone())
     }
 
-    /// Applies what is queued, and ends the thread. Blocks until then.
+    /// Applies what is queued, cuts a snapshot that is being written off, and ends the threads. Blocks until then.
     pub fn stop(self) {
         drop(self.requests.send(Request::Stop));
         drop(self.thread.join());
@@ -156,11 +152,7 @@ struct Worker<S: StateMachine> {
     applier: Applier<S>,
     wiring: ApplyWiring,
     queue: mpsc::Receiver<Request>,
-    /// To itself: a snapshot that failed is asked for again.
-    requests: mpsc::Sender<Request>,
-    /// Whether a snapshot is being written; one at a time.
-    taking: Arc<AtomicBool>,
-    outside: Vec<oneshot::Sender<SnapshotHeader>>,
+    snapshots: SnapshotTaker,
     /// The epoch of the newest install that was announced.
     newest_install: Arc<AtomicU64>,
 }
@@ -176,12 +168,9 @@ impl<S: StateMachine<View = View>> Worker<S> {
                         next = self.entries(epoch, items);
                     }
                     Request::Task(ApplyTask::Install { epoch, header }) => self.install(epoch, &header),
-                    Request::Task(ApplyTask::TakeSnapshot) => self.take_snapshot(),
-                    Request::Snapshot(reply) => {
-                        self.outside.push(reply);
-                        self.take_snapshot();
-                    }
-                    Request::Stop => return,
+                    Request::Task(ApplyTask::TakeSnapshot) => self.snapshots.take(&self.applier),
+                    Request::Snapshot(reply) => self.snapshots.take_for(reply, &self.applier),
+                    Request::Stop => return self.snapshots.stop(),
                 }
             }
         }
@@ -251,64 +240,6 @@ impl<S: StateMachine<View = View>> Worker<S> {
         self.wiring.published.publish(state);
     }
 
-    /// Writes the state as it stands from its immutable view, on a thread of its own: applying goes on. A full disk is asked
-    /// again later; one that fails ends the process.
-    fn take_snapshot(&mut self) {
-        if self.taking.swap(true, Ordering::AcqRel) {
-            if !self.outside.is_empty() {
-                self.retry_later(Duration::from_millis(100));
-            }
-            return;
-        }
-        let (header, view) = (self.applier.header(), self.applier.view());
-        let outside = std::mem::take(&mut self.outside);
-        let (wiring, taking, requests) =
-            (self.wiring.clone(), Arc::clone(&self.taking), self.requests.clone());
-        let write = move || {
-            let started = Instant::now();
-            let written = wiring.snapshots.write(&header, || S::snapshot_chunks(&view));
-            taking.store(false, Ordering::Release);
-            match written {
-                Ok(size_bytes) => {
-                    wiring.metrics.snapshot_durable(header.index.0, size_bytes, Some(started.elapsed()));
-                    for reply in outside {
-                        drop(reply.send(header.clone()));
-                    }
-                    drop(wiring.answers.send(Event::SnapshotTaken { header, size_bytes }));
-                }
-                // As with the log: after a failed sync the pages are marked clean, and nobody knows what is on the disk.
-                Err(error) if error.is_of_the_disk() && !error.is_no_space() => {
-                    crate::fatal::exit("a snapshot cannot be written", &error)
-                }
-                Err(error) => {
-                    wiring.space.snapshot_failed();
-                    let error = crate::transport::dial::chain(&error);
-                    tracing::error!(
-                        index = header.index.0,
-                        error,
-                        "a snapshot cannot be written; trying again"
-                    );
-                    std::thread::sleep(SNAPSHOT_RETRY);
-                    drop(requests.send(Request::Task(ApplyTask::TakeSnapshot)));
-                }
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("snapshot".to_string()).spawn(write) {
-            self.taking.store(false, Ordering::Release);
-            tracing::error!(%error, "no thread for a snapshot");
-            self.retry_later(SNAPSHOT_RETRY);
-        }
-    }
-
-    fn retry_later(&self, after: Duration) {
-        let requests = self.requests.clone();
-        let retry = std::thread::Builder::new().name("snapshot-retry".to_string()).spawn(move || {
-            std::thread::sleep(after);
-            drop(requests.send(Request::Task(ApplyTask::TakeSnapshot)));
-        });
-        drop(retry);
-    }
-
     fn answer(&self, event: Event) {
         // The driver may have ended: what is applied stays published.
         drop(self.wiring.answers.send(event));
@@ -317,6 +248,8 @@ impl<S: StateMachine<View = View>> Worker<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use outrigger_core::applier::ApplyKind;
     use outrigger_core::log::ConfState;
     use outrigger_core::membership::{Membership, Route};
@@ -335,6 +268,14 @@ mod tests {
         let id = ProposalId { member: MemberId(1), boot: 1, nonce: 1, sequence };
         let kind = ApplyKind::Command { id, command: Command { op: Some(op) }.encode_to_bytes() };
         ApplyItem { index: Index(sequence + 1), term: Term(1), kind }
+    }
+
+    /// The entry after which commands of member 1 count.
+    fn member_is_known() -> ApplyItem {
+        let mut membership = Membership::default();
+        membership.routes.insert(MemberId(1), Route { id: MemberId(1), ..Route::default() });
+        let (membership, conf_state) = (Arc::new(membership), Arc::new(ConfState::default()));
+        ApplyItem { index: Index(1), term: Term(1), kind: ApplyKind::Membership { membership, conf_state } }
     }
 
     fn wiring_in(
@@ -413,6 +354,33 @@ mod tests {
         assert_eq!(ends_with(ENOSPC), Some(0));
     }
 
+    /// Whoever stops the node may move its files away: nothing is written any more then, and nothing fails for want of them.
+    #[test]
+    fn a_snapshot_that_is_being_written_is_cut_off_before_the_thread_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wiring, mut answered) = wiring_in(dir.path(), &Arc::new(Space::new(1 << 30)));
+        let applier = Applier::empty(CLUSTER, KeySpace::default());
+        let (thread, mut handle) = ApplyThread::start(applier, wiring).unwrap();
+        let value = bytes::Bytes::from(vec![7; 1 << 20]);
+        let put =
+            |n: u64| Put { key: n.to_be_bytes().to_vec().into(), value: value.clone(), ..Put::default() };
+        let puts = (1..=64).map(|n| command(n, KvOp::Put(put(n))));
+        let items = [member_is_known()].into_iter().chain(puts).collect();
+        handle.submit(ApplyTask::Entries { epoch: InstallEpoch(0), items });
+        answered.blocking_recv().unwrap();
+        handle.submit(ApplyTask::TakeSnapshot);
+        let files = || std::fs::read_dir(dir.path().join("snap")).map_or(0, |files| files.count());
+        let patience = Instant::now() + Duration::from_secs(30);
+        while files() == 0 {
+            assert!(Instant::now() < patience, "no snapshot is begun");
+            std::thread::yield_now();
+        }
+        thread.stop();
+        std::fs::remove_dir_all(dir.path().join("snap")).unwrap();
+        let told = answered.blocking_recv();
+        assert!(told.is_none(), "it was not finished, and nobody is left who writes: {told:?}");
+    }
+
     #[test]
     fn the_space_that_a_compaction_frees_is_free_though_nothing_follows_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -421,12 +389,8 @@ mod tests {
         let applier = Applier::empty(CLUSTER, KeySpace::default());
         let (thread, mut handle) = ApplyThread::start(applier, wiring).unwrap();
 
-        let mut membership = Membership::default();
-        membership.routes.insert(MemberId(1), Route { id: MemberId(1), ..Route::default() });
-        let (membership, conf_state) = (Arc::new(membership), Arc::new(ConfState::default()));
-        let kind = ApplyKind::Membership { membership, conf_state };
         let key = |n: u64| bytes::Bytes::from(n.to_be_bytes().to_vec());
-        let mut items = vec![ApplyItem { index: Index(1), term: Term(1), kind }];
+        let mut items = vec![member_is_known()];
         items.extend((1..=20_000).map(|n| command(n, KvOp::Put(Put { key: key(n), ..Put::default() }))));
         let all = KeyRange { key: key(0), end: bytes::Bytes::from_static(&[0]) };
         items.push(command(20_001, KvOp::DeleteRange(DeleteRange { range: all, prev_kv: false })));

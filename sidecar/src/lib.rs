@@ -19,6 +19,7 @@ pub mod member;
 pub mod metrics;
 pub mod output;
 pub mod publication;
+mod snapshot_taker;
 pub mod snapshots;
 pub mod space;
 pub mod telemetry;

@@ -5,8 +5,7 @@
 use bytes::Bytes;
 use outrigger_core::snapshot::SnapshotHeader;
 use outrigger_core::types::{Index, Term};
-use outrigger_member::snapshots::SnapshotError as FileError;
-pub use outrigger_member::snapshots::{Snapshots, id_of};
+pub use outrigger_member::snapshots::{SnapshotError as FileError, Snapshots, id_of};
 use outrigger_storage::snapshot_store::{
     Incoming, SnapshotError as StoreError, SnapshotId, SnapshotReader, Transfer,
 };

@@ -24,7 +24,7 @@ use tonic::transport::Server;
 
 use crate::api::admin::AdminDoor;
 use crate::api::{ClientDoor, HttpDoor, admin, serve_clients, serve_http};
-use crate::config::Config;
+use crate::config::{Config, MAX_REQUEST_BYTES};
 use crate::discovery::Discovery;
 use crate::disk::RememberOnDisk;
 use crate::lifecycle::{Lifecycle, LifecycleError, draw, faulted, standing_of};
@@ -44,8 +44,9 @@ const DOORS_TIMEOUT: Duration = Duration::from_secs(1);
 /// A member may start before its certificate is brought into its pod; it looks for it this long and this often.
 const CERTIFICATES_WITHIN: Duration = Duration::from_secs(30);
 const CERTIFICATES_ASKED_EACH: Duration = Duration::from_millis(250);
-/// One raft message beside a full frame: an append holds 1 MiB, or one entry that is larger.
-const MESSAGE_SLACK_BYTES: usize = 8 << 20;
+/// One raft message beside a full frame: an append holds 1 MiB, or one entry that is larger, up to what any member may have
+/// as its `--max-request-bytes`; the end of a snapshot carries its header.
+const MESSAGE_BYTES: usize = MAX_REQUEST_BYTES + (8 << 20);
 /// What a peer may send ahead. Frames are large and few.
 const PEER_STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const PEER_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -290,8 +291,8 @@ impl Doors {
             metrics: Arc::clone(&self.metrics),
             lifecycle: self.commands.clone(),
         };
-        let peer_service = PeerServer::new(self.peers.clone())
-            .max_decoding_message_size(FRAME_BYTES + self.config.max_request_bytes + MESSAGE_SLACK_BYTES);
+        let peer_service =
+            PeerServer::new(self.peers.clone()).max_decoding_message_size(FRAME_BYTES + MESSAGE_BYTES);
         let gate = match &self.tls {
             Some(tls) => GateLayer::guarded(tls.own().clone(), Arc::clone(&self.metrics)),
             None => GateLayer::open(),

@@ -367,7 +367,10 @@ impl Cluster {
     }
 
     /// Waits for `probe` as one step, and gives up at once when a member has ended by itself.
-    async fn seen<T, F>(&self, what: &str, mut probe: F) -> Result<T>
+    ///
+    /// # Errors
+    /// When it does not come true in time; the text carries the logs' ends.
+    pub async fn seen<T, F>(&self, what: &str, mut probe: F) -> Result<T>
     where
         F: AsyncFnMut() -> Result<T>,
     {

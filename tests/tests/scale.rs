@@ -8,25 +8,6 @@ use outrigger_tests::workload::{Plan, Workload};
 use outrigger_tests::{binaries, verdict, wait};
 use tonic::Code;
 
-/// Admits the first `size` members as the whole roster, asking again when the index that it compared with was stale.
-async fn admit(cluster: &Cluster, size: usize) -> Result<()> {
-    let names = cluster.members.iter().take(size).map(|member| member.name.clone());
-    let roster: Vec<RosterEntry> = names.map(|name| RosterEntry { name, learner: false }).collect();
-    wait::until_ok(&format!("a roster of {size}"), STEP, async || {
-        let now = cluster.leader_status().await?;
-        let leader = cluster.members.iter().find(|member| member.name == now.name).context("the leader")?;
-        let request = AdmitRequest {
-            cluster_id: now.cluster_id,
-            expected_configuration_index: now.configuration_index,
-            roster: roster.clone(),
-        };
-        leader.admin()?.admit(request).await.context("admitting")
-    })
-    .await?;
-    cluster.configured(size).await?;
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_to_three_to_five_to_three_to_five_loses_no_acknowledged_write() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -41,19 +22,19 @@ async fn one_to_three_to_five_to_three_to_five_loses_no_acknowledged_write() -> 
     for place in 1..3 {
         cluster.spawn(place)?;
     }
-    admit(&cluster, 3).await?;
+    cluster.admit(3).await?;
     progress(&load, "with three").await?;
     for place in 3..5 {
         cluster.spawn(place)?;
     }
-    admit(&cluster, 5).await?;
+    cluster.admit(5).await?;
     progress(&load, "with five").await?;
 
     let mut left = Vec::new();
     for place in 3..5 {
         left.push(cluster.member(place)?.status().await?.member_id);
     }
-    admit(&cluster, 3).await?;
+    cluster.admit(3).await?;
     progress(&load, "with three again").await?;
     for place in 3..5 {
         let member = cluster.member(place)?;
@@ -65,7 +46,7 @@ async fn one_to_three_to_five_to_three_to_five_loses_no_acknowledged_write() -> 
         .await?;
     }
 
-    admit(&cluster, 5).await?;
+    cluster.admit(5).await?;
     progress(&load, "with five again").await?;
     let settled = cluster.configured(5).await?;
     for (place, old) in (3..5).zip(left) {

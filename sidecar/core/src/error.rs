@@ -99,6 +99,20 @@ pub enum MembershipRefusal {
     /// No such member.
     #[error("member not found")]
     MemberNotFound,
+    /// One id is to be removed, and a member that replaces it, or that it is to replace, would go with it.
+    #[error(
+        "{name} is held by member {other:016x} beside {id:016x}: the one whose process is gone goes by itself once the other \
+         has caught up; name {name} to remove both",
+        other = .other.0, id = .id.0
+    )]
+    NameHeldTwice {
+        /// The name.
+        name: String,
+        /// Who was to be removed.
+        id: MemberId,
+        /// Who would go, too.
+        other: MemberId,
+    },
     /// The change would leave fewer live voters than a quorum.
     #[error(
         "refused: {live} of {voters} voters would be alive, {quorum} are needed; bring back first: {silent}"

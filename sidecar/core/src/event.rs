@@ -161,7 +161,7 @@ pub enum AdminRequest {
     SetMetadata {
         /// At most 256 bytes.
         key: String,
-        /// JSON, at most 64 KiB.
+        /// JSON, at most 64 KiB; all keys and values together at most 1 MiB.
         value: Option<Bytes>,
     },
 }

@@ -20,6 +20,9 @@ pub enum SnapshotError {
     /// Its header.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// Nobody wants it any more.
+    #[error("the writing of the snapshot was cut off")]
+    CutOff,
     /// Its chunks.
     #[error("the snapshot cannot be restored")]
     Restore(#[from] RestoreError),
@@ -42,6 +45,7 @@ impl SnapshotError {
                 | StoreError::Incomplete { .. },
             )
             | Self::Header(_)
+            | Self::CutOff
             | Self::Restore(_) => false,
         }
     }
@@ -51,7 +55,7 @@ impl SnapshotError {
     pub fn is_no_space(&self) -> bool {
         match self {
             Self::Store(error) => error.is_no_space(),
-            Self::Header(_) | Self::Restore(_) => false,
+            Self::Header(_) | Self::CutOff | Self::Restore(_) => false,
         }
     }
 }
@@ -83,19 +87,35 @@ impl Snapshots {
         header: &SnapshotHeader,
         chunks: impl Fn() -> C,
     ) -> Result<u64, SnapshotError> {
+        self.write_while(header, chunks, || true)
+    }
+
+    /// As [`Snapshots::write`], as long as it is wanted, which is asked before each chunk and before it gets its name.
+    ///
+    /// # Errors
+    /// [`SnapshotError::CutOff`] then; and those of [`Snapshots::write`].
+    pub fn write_while<C: Iterator<Item = Bytes>>(
+        &self,
+        header: &SnapshotHeader,
+        chunks: impl Fn() -> C,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<u64, SnapshotError> {
         let (id, encoded) = (id_of(header), header.encode());
-        let fill = |begun: Result<SnapshotWriter, StoreError>| -> Result<u64, StoreError> {
+        let go_on = || if is_wanted() { Ok(()) } else { Err(SnapshotError::CutOff) };
+        let fill = |begun: Result<SnapshotWriter, StoreError>| -> Result<u64, SnapshotError> {
             let mut file = begun?;
             for chunk in chunks() {
+                go_on()?;
                 file.chunk(&chunk)?;
             }
+            go_on()?;
             Ok(file.finish()?.len)
         };
         let written = match fill(self.0.begin(id, &encoded)) {
             Err(error) if error.is_no_space() => {
                 self.0.discard_unfinished(id)?;
                 match fill(self.0.begin_in_reserve(id, &encoded)) {
-                    Err(StoreError::NotFound { .. }) => Err(error),
+                    Err(SnapshotError::Store(StoreError::NotFound { .. })) => Err(error),
                     other => other,
                 }
             }
@@ -105,7 +125,7 @@ impl Snapshots {
             // A disk that refuses this as well is told of by the error itself.
             drop(self.0.discard_unfinished(id));
         }
-        Ok(written?)
+        written
     }
 
     /// The header of a finished snapshot. Blocks.

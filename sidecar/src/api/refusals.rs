@@ -48,6 +48,7 @@ pub(crate) fn admin_code(refusal: &Refusal) -> Code {
             | MembershipRefusal::HolderUndecided { .. }
             | MembershipRefusal::Tombstoned(_)
             | MembershipRefusal::QuorumAtRisk { .. }
+            | MembershipRefusal::NameHeldTwice { .. }
             | MembershipRefusal::NotReadyToForm { .. }
             | MembershipRefusal::AlreadyFormed
             | MembershipRefusal::NoTransferee
@@ -101,6 +102,7 @@ pub(crate) fn http_code(refusal: &Refusal) -> StatusCode {
             | MembershipRefusal::HolderUndecided { .. }
             | MembershipRefusal::Tombstoned(_)
             | MembershipRefusal::QuorumAtRisk { .. }
+            | MembershipRefusal::NameHeldTwice { .. }
             | MembershipRefusal::NotReadyToForm { .. }
             | MembershipRefusal::AlreadyFormed
             | MembershipRefusal::NoTransferee
@@ -149,6 +151,11 @@ mod tests {
             (M::MemberNotFound.into(), Code::NotFound, 404),
             (
                 M::QuorumAtRisk { live: 1, voters: 3, quorum: 2, silent: "b".into() }.into(),
+                Code::FailedPrecondition,
+                409,
+            ),
+            (
+                M::NameHeldTwice { name: "a".into(), id: MemberId(1), other: MemberId(2) }.into(),
                 Code::FailedPrecondition,
                 409,
             ),

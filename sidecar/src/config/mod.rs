@@ -20,6 +20,9 @@ pub use settings::{RunArgs, SETTINGS, Setting};
 
 use crate::api::Identity;
 
+/// What `--max-request-bytes` is at most, on any member: another member's requests may be larger than this one's own limit.
+pub const MAX_REQUEST_BYTES: usize = 16 << 20;
+
 /// Every setting of a member, checked. Nothing in it has been opened, resolved or bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

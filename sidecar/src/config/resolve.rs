@@ -10,7 +10,7 @@ use outrigger_tls::Source;
 
 use super::parse::{self, Problem, problem};
 use super::settings::variable;
-use super::{Config, ConfigError, ConfigErrors, Layers, PeersDns};
+use super::{Config, ConfigError, ConfigErrors, Layers, MAX_REQUEST_BYTES, PeersDns};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -302,7 +302,12 @@ impl Sizes {
             within(parse::bytes(text)?, MIB, 64 * GIB, "1MiB to 64GiB")
         });
         let request = reader.with("max-request-bytes", 1536 * KIB, |text| {
-            within(parse::bytes(text)?, 4 * KIB, 16 * MIB, "4KiB to 16MiB; larger values belong elsewhere")
+            within(
+                parse::bytes(text)?,
+                4 * KIB,
+                MAX_REQUEST_BYTES as u64,
+                "4KiB to 16MiB; larger values belong elsewhere",
+            )
         });
         let least = MIB.max(REQUESTS_A_SEGMENT * request);
         let segment = reader.with("wal-segment-bytes", (64 * MIB).max(least), |text| {

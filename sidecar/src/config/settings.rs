@@ -134,9 +134,15 @@ pub static SETTINGS: [Setting; 25] = [
         "wal-segment-bytes",
         "BYTES",
         Some("64MiB"),
-        "Size of a log segment, a multiple of 4KiB from 1MiB to 1GiB, at least 4 times --max-request-bytes",
+        "Size of a log segment, a multiple of 4KiB from 1MiB to 1GiB, at least 4 times the largest --max-request-bytes of any \
+         member",
     ),
-    setting("max-request-bytes", "BYTES", Some("1536KiB"), "Largest client request, 4KiB to 16MiB"),
+    setting(
+        "max-request-bytes",
+        "BYTES",
+        Some("1536KiB"),
+        "Largest client request, 4KiB to 16MiB; the same on every member",
+    ),
     setting(
         "quota-bytes",
         "BYTES",

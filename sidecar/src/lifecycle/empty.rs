@@ -1,18 +1,18 @@
 //! The phases without a node: an empty disk asks and is asked.
 //!
-//! May import: `seeds`, `founding`, what a refusal says (`api::refusals`). Deliberately absent: founding by itself. Only a command, or a person's `--found`,
-//! makes this disk a founder: a partial DNS answer shows nobody.
+//! May import: `seeds`, `founding`, `by_hand`, what a refusal says (`api::refusals`). Deliberately absent: founding by itself.
+//! Only a command, or a person's `--found`, makes this disk a founder: a partial DNS answer shows nobody.
 
 use std::time::Duration;
 
-use outrigger_core::membership::{RosterEntry, Route};
+use outrigger_core::membership::Route;
 use outrigger_core::types::{ClusterId, MemberId};
 use outrigger_member::founding::{self, Ground};
 use outrigger_proto::v1::Phase as WirePhase;
 use tokio::sync::oneshot;
 
 use super::seeds::Seed;
-use super::{Commands, Lifecycle, LifecycleError, Next, draw, seeds};
+use super::{Commands, Lifecycle, LifecycleError, Next, by_hand, draw, seeds};
 use crate::api::refusals::is_tombstoned;
 use crate::discovery::DiscoveryError;
 use crate::lifecycle_commands::{Founding, LifecycleCommand, LifecycleRefusal};
@@ -166,13 +166,17 @@ async fn look_round(life: &Lifecycle, own: &Route) -> Round {
         }
         return ask_to_join(life, &members, own, &abandoned).await;
     }
-    by_hand(life, &others, own).unwrap_or_else(|| Round::Wait {
-        phase: Phase::Empty,
-        waiting_for: format!(
-            "waiting to be founded: {} of {asked} seeds answer, none is a member",
-            seeds.len()
-        ),
-    })
+    let waiting_for = match life.config.found {
+        Some(wanted) => match by_hand::found(wanted, own, &seeds, asked) {
+            Ok((roster, seeds)) => {
+                let cluster = ClusterId(draw());
+                return Round::Found(Founding { cluster, member: own.id, roster, seeds });
+            }
+            Err(reason) => format!("waiting to found: {reason}"),
+        },
+        None => format!("waiting to be founded: {} of {asked} seeds answer, none is a member", seeds.len()),
+    };
+    Round::Wait { phase: Phase::Empty, waiting_for }
 }
 
 /// Any member will do: it forwards to the leader. The last refusal is the one that is shown.
@@ -186,28 +190,6 @@ async fn ask_to_join(life: &Lifecycle, members: &[&Seed], own: &Route, abandoned
         }
     }
     Round::Wait { phase: Phase::Joining, waiting_for: format!("waiting to be let in: {refusal}") }
-}
-
-/// `--found N`: founds once N disks, this one included, answer empty. The person who gave it to one member alone is the
-/// one who decides; nobody else does.
-fn by_hand(life: &Lifecycle, others: &[&Seed], own: &Route) -> Option<Round> {
-    let wanted = usize::try_from(life.config.found?).unwrap_or(usize::MAX);
-    let empty: Vec<&&Seed> = others.iter().filter(|seed| seed.phase == WirePhase::Empty).collect();
-    let names: std::collections::BTreeSet<&str> =
-        empty.iter().map(|seed| seed.name.as_str()).chain([own.name.as_str()]).collect();
-    if names.len() < wanted {
-        let waiting_for = format!("waiting to found: {} of {wanted} empty members answer", names.len());
-        return Some(Round::Wait { phase: Phase::Empty, waiting_for });
-    }
-    let roster = names.into_iter().map(|name| RosterEntry { name: name.to_string(), learner: false });
-    let seeds = empty.iter().map(|seed| Route {
-        id: seed.member,
-        name: seed.name.clone(),
-        address: seed.address.clone(),
-        ..Route::default()
-    });
-    let (roster, seeds) = (roster.collect(), seeds.collect());
-    Some(Round::Found(Founding { cluster: ClusterId(draw()), member: own.id, roster, seeds }))
 }
 
 /// The caller may be gone: what was done stays done.

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::empty::answer;
-use super::{Commands, Lifecycle, LifecycleError, Next, draw, faulted, upkeep};
+use super::{Commands, Lifecycle, LifecycleError, Next, by_hand, draw, faulted, upkeep};
 use crate::apply_task::{ApplyThread, ApplyWiring, SnapshotRequests};
 use crate::disk::{SyncMetrics, WalLog};
 use crate::driver::{Driver, Exit};
@@ -116,8 +116,10 @@ impl Lifecycle {
             End::Told => Ok(Next::Stop),
             End::Diverged(fatal) => Ok(self.faulted(chain(&fatal), DIVERGED, commands).await),
             End::Abandoned(reply) => {
-                answer(reply, self.abandon_unformed(cluster).await?);
-                Ok(Next::Again)
+                let outcome = self.abandon_unformed(cluster).await?;
+                let next = if outcome.is_ok() { Next::Again } else { Next::Anew };
+                answer(reply, outcome);
+                Ok(next)
             }
             End::Removed => {
                 let aside = self.dir().move_aside(MemberId(draw()))?;
@@ -144,7 +146,6 @@ impl Lifecycle {
             max_command_bytes: self.config.max_request_bytes + COMMAND_OVERHEAD_BYTES,
             snapshot_every_bytes: self.config.snapshot_every_bytes,
             trailing_bytes: TRAILING_BYTES,
-            form_when: self.config.found.and_then(|voters| usize::try_from(voters).ok()),
         };
         let (fs, path) = (Arc::clone(&self.fs), self.path());
         Ok(tokio::task::spawn_blocking(move || recovery::recover(fs, &path, options, config)).await?)
@@ -274,8 +275,16 @@ impl Lifecycle {
         let mut tombstoned = running.tombstoned.clone();
         let stop = self.stop.clone();
         let mut searches = tokio::time::interval(SEARCH_INTERVAL);
+        let node = Arc::clone(&running.handle);
+        let mut forming = std::pin::pin!(async {
+            if let Some(voters) = self.config.found {
+                by_hand::form(node, cluster, voters).await;
+            }
+            std::future::pending::<()>().await;
+        });
         loop {
             tokio::select! {
+                () = &mut forming => {}
                 _ = searches.tick() => self.search(&running.handle, cluster),
                 () = stop.cancelled() => {
                     hand_over(&running.handle).await;

@@ -6,6 +6,7 @@
 //!
 //! May import: every room below. Deliberately absent: consensus; the node decides, this only starts and stops it.
 
+mod by_hand;
 mod empty;
 pub mod faulted;
 mod member;
@@ -60,6 +61,8 @@ pub enum LifecycleError {
 enum Next {
     /// Look at the disk again: it is another member's, or another cluster's, now.
     Again,
+    /// The same member goes on, as another boot of it: what its node counted from is in no memory any more.
+    Anew,
     /// The process was told to stop.
     Stop,
 }
@@ -119,14 +122,19 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`LifecycleError`]: the process ends with it.
-    pub async fn run(self, mut commands: Commands) -> Result<(), LifecycleError> {
+    pub async fn run(mut self, mut commands: Commands) -> Result<(), LifecycleError> {
         loop {
             let next = match self.identity().cluster {
                 None => self.empty(&mut commands).await?,
                 Some(cluster) => self.member(cluster, &mut commands).await?,
             };
-            if next == Next::Stop {
-                return Ok(());
+            match next {
+                Next::Again => {}
+                Next::Anew => {
+                    self.dir().count_boot()?;
+                    self.boot_nonce = draw();
+                }
+                Next::Stop => return Ok(()),
             }
         }
     }

@@ -66,7 +66,6 @@ fn recover_from(fs: &FaultyFs, dir: &Path) -> Result<Recovered, RecoveryError> {
         max_command_bytes: 1 << 20,
         snapshot_every_bytes: 1 << 20,
         trailing_bytes: 0,
-        form_when: None,
     };
     let options =
         WalOptions { segment_size_bytes: 1 << 20, must_exist: true, ..WalOptions::new(CLUSTER, MemberId(1)) };

@@ -297,7 +297,9 @@ fn internal(error: SnapshotError) -> Status {
             | Store::Incomplete { .. }
             | Store::Damaged { .. },
         )) => Status::data_loss(text),
-        SnapshotError::File(FileError::Store(_) | FileError::Header(_) | FileError::Restore(_))
+        SnapshotError::File(
+            FileError::Store(_) | FileError::Header(_) | FileError::Restore(_) | FileError::CutOff,
+        )
         | SnapshotError::Stopping(_) => Status::internal(text),
     }
 }

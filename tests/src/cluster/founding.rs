@@ -3,7 +3,9 @@
 //! Deliberately absent: repair of a founding that went wrong; tests of that act on the Admin service themselves.
 
 use anyhow::{Context, Result, ensure};
-use outrigger_proto::v1::{FormRequest, FoundRequest, Member, Phase, RosterEntry, StatusResponse};
+use outrigger_proto::v1::{
+    AdmitRequest, FormRequest, FoundRequest, Member, Phase, RosterEntry, StatusResponse,
+};
 
 use super::{Cluster, PEER_PORT};
 
@@ -68,6 +70,29 @@ impl Cluster {
             Ok(status)
         };
         self.seen(&what, probe).await
+    }
+
+    /// Admits the first `size` members as the whole roster, asking again when the index that it compared with was stale, and
+    /// waits until they are the voters.
+    ///
+    /// # Errors
+    /// When that is not seen in time.
+    pub async fn admit(&self, size: usize) -> Result<()> {
+        let names = self.members.iter().take(size).map(|member| member.name.clone());
+        let roster: Vec<RosterEntry> = names.map(|name| RosterEntry { name, learner: false }).collect();
+        let admit = async || {
+            let now = self.leader_status().await?;
+            let leader = self.members.iter().find(|member| member.name == now.name).context("the leader")?;
+            let request = AdmitRequest {
+                cluster_id: now.cluster_id,
+                expected_configuration_index: now.configuration_index,
+                roster: roster.clone(),
+            };
+            leader.admin()?.admit(request).await.context("admitting")
+        };
+        self.seen(&format!("a roster of {size}"), admit).await?;
+        self.configured(size).await?;
+        Ok(())
     }
 
     /// Asks the leader to form the cluster.

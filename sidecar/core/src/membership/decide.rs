@@ -12,12 +12,6 @@ use crate::membership::{Membership, RosterEntry, Route};
 use crate::types::{ClusterId, Index, MemberId};
 use crate::wire::{AdmitWire, FormWire, MembershipOp, MetadataWire};
 
-/// A metadata key's length at the most, in bytes.
-const MAX_METADATA_KEY_BYTES: usize = 256;
-/// A metadata value's length at the most.
-const MAX_METADATA_VALUE_BYTES: usize = 64 << 10;
-/// Metadata keys at the most: they are in memory on every member and in every snapshot's header.
-const MAX_METADATA_KEYS: usize = 256;
 /// Voters at the most, as the custom resource has it.
 const MAX_VOTERS: usize = 9;
 
@@ -97,7 +91,13 @@ pub(crate) fn decide(standing: &Standing<'_>, request: &AdminRequest) -> Result<
             if cluster.0 != 0 {
                 same_cluster(standing, *cluster)?;
             }
-            let name = select(standing, target)?.1;
+            let (id, name) = select(standing, target)?;
+            // Names are what is admitted: without the name all go that hold it.
+            let is_other = |other: &MemberId| *other != id && standing.conf_state.contains(*other);
+            let other = standing.membership.holders(&name).find(is_other);
+            if let (MemberSelector::Id(_), Some(other)) = (target, other) {
+                return Err(MembershipRefusal::NameHeldTwice { name, id, other });
+            }
             let mut roster = standing.membership.roster_entries();
             roster.retain(|entry| entry.name != name);
             admit(standing, *expected, &roster)
@@ -246,16 +246,6 @@ fn metadata(
     key: &str,
     value: Option<&bytes::Bytes>,
 ) -> Result<Decision, MembershipRefusal> {
-    let invalid = |reason: &'static str| Err(MembershipRefusal::InvalidMetadata { reason: reason.into() });
-    if key.is_empty() || key.len() > MAX_METADATA_KEY_BYTES {
-        return invalid("a key has 1 to 256 bytes");
-    }
-    if value.is_some_and(|value| value.len() > MAX_METADATA_VALUE_BYTES) {
-        return invalid("a value has at most 64 KiB");
-    }
-    let stands = &standing.membership.metadata;
-    if value.is_some() && !stands.contains_key(key) && stands.len() >= MAX_METADATA_KEYS {
-        return invalid("there are 256 keys already: delete one first");
-    }
+    standing.membership.check_metadata(key, value.map(|value| &value[..]))?;
     Ok(Decision::Propose(MembershipOp::Metadata(MetadataWire { key: key.into(), value: value.cloned() })))
 }

@@ -18,6 +18,16 @@ use crate::log::ConfState;
 use crate::types::{ClusterId, Index, MemberId};
 use crate::wire::{AdmitWire, MembershipOp, MetadataWire, RosterWire, RouteWire};
 
+/// A metadata key's length at the most, in bytes.
+const MAX_METADATA_KEY_BYTES: usize = 256;
+/// A metadata value's length at the most.
+const MAX_METADATA_VALUE_BYTES: usize = 64 << 10;
+/// Metadata keys at the most.
+const MAX_METADATA_KEYS: usize = 256;
+/// All keys and values together: they are in memory on every member, and in the header of every snapshot, which is one
+/// message.
+const MAX_METADATA_BYTES: usize = 1 << 20;
+
 /// How a member is known and reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
@@ -157,17 +167,44 @@ impl Membership {
                 }
             }
             MembershipOp::Announce(route) => self.announce(route.clone().into()),
-            MembershipOp::Metadata(MetadataWire { key, value }) => match value {
-                // Copied: the entry's buffer must not be pinned by one small value.
-                Some(value) => {
-                    self.metadata.insert(key.clone(), Bytes::copy_from_slice(value));
-                }
-                None => {
-                    self.metadata.remove(key);
-                }
-            },
+            MembershipOp::Metadata(MetadataWire { key, value }) => {
+                // Again: others may have been applied since the leader took it in.
+                self.check_metadata(key, value.as_deref())?;
+                match value {
+                    // Copied: the entry's buffer must not be pinned by one small value.
+                    Some(value) => self.metadata.insert(key.clone(), Bytes::copy_from_slice(value)),
+                    None => self.metadata.remove(key),
+                };
+            }
             // Only ever the context of a conf change; as an entry of its own it means nothing.
             MembershipOp::Learner(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether this key may have this value, or be deleted; the same on every member.
+    ///
+    /// # Errors
+    /// The refusal that the caller gets.
+    pub(crate) fn check_metadata(&self, key: &str, value: Option<&[u8]>) -> Result<(), MembershipRefusal> {
+        let invalid =
+            |reason: &'static str| Err(MembershipRefusal::InvalidMetadata { reason: reason.into() });
+        if key.is_empty() || key.len() > MAX_METADATA_KEY_BYTES {
+            return invalid("a key has 1 to 256 bytes");
+        }
+        let Some(value) = value else { return Ok(()) };
+        if value.len() > MAX_METADATA_VALUE_BYTES {
+            return invalid("a value has at most 64 KiB");
+        }
+        let mut others = self.metadata.iter().filter(|(other, _)| *other != key);
+        if others.clone().count() >= MAX_METADATA_KEYS {
+            return invalid("there are 256 keys already: delete one first");
+        }
+        let size_bytes: usize = others.by_ref().map(|(key, value)| key.len() + value.len()).sum();
+        if size_bytes + key.len() + value.len() > MAX_METADATA_BYTES {
+            return invalid(
+                "all keys and values together have at most 1 MiB: delete one first, or put large values into the store",
+            );
         }
         Ok(())
     }

@@ -242,6 +242,56 @@ fn a_member_is_removed_by_id_or_name_and_the_unknown_is_not() {
     assert_eq!(unknown, Err(MembershipRefusal::MemberNotFound));
 }
 
+/// Without the name all go that hold it: whoever means one of two must not take a healthy voter with it, nor the replacement
+/// of a dead one.
+#[test]
+fn one_of_two_holders_of_a_name_is_not_removed_by_its_id() {
+    let world = World::new(&ABC, &[(4, "c")], &["a", "b", "c"]);
+    let remove = |target| AdminRequest::Remove { cluster: ClusterId(7), target, expected: None };
+    for (named, other) in [(3, 4), (4, 3)] {
+        let refusal = MembershipRefusal::NameHeldTwice { name: "c".into(), id: id(named), other: id(other) };
+        assert_eq!(world.decide(&remove(MemberSelector::Id(id(named)))), Err(refusal));
+    }
+    let by_name = world.decide(&remove(MemberSelector::Name("c".into())));
+    assert!(matches!(by_name, Ok(Decision::Propose(MembershipOp::Admit(_)))));
+    // A route that stayed of who is no member any more is nobody.
+    let mut world = world;
+    world.conf_state.learners.clear();
+    assert!(world.decide(&remove(MemberSelector::Id(id(3)))).is_ok());
+}
+
+/// All of the metadata is in the header of every snapshot, which goes to a peer in one message.
+#[test]
+fn metadata_is_bounded_in_all_when_it_is_asked_for_and_when_it_is_applied() {
+    let mut membership = Membership::default();
+    let value = Bytes::from(vec![b'x'; 64 << 10]);
+    let set =
+        |key: String, value: Option<Bytes>| MembershipOp::Metadata(crate::wire::MetadataWire { key, value });
+    for n in 0..15 {
+        membership.apply(Index(n), &set(format!("k{n}"), Some(value.clone()))).unwrap();
+    }
+    let before = membership.clone();
+    let invalid = |outcome| matches!(outcome, Err(MembershipRefusal::InvalidMetadata { .. }));
+    assert!(invalid(membership.apply(Index(20), &set("more".into(), Some(value.clone())))));
+    assert!(invalid(membership.apply(Index(20), &set(String::new(), Some(Bytes::new())))));
+    assert_eq!(membership, before, "what is refused changes nothing");
+    membership.apply(Index(21), &set("k3".into(), Some(Bytes::from_static(b"y")))).unwrap();
+    membership.apply(Index(22), &set("more".into(), Some(value.clone()))).unwrap();
+    membership.apply(Index(23), &set("k4".into(), None)).unwrap();
+
+    let mut world = World::new(&ABC, &[], &["a", "b", "c"]);
+    world.membership.metadata = (0..255).map(|n| (format!("k{n}"), Bytes::new())).collect();
+    let ask = |world: &World, key: &str, value| {
+        world.decide(&AdminRequest::SetMetadata { key: key.into(), value: Some(value) }).map(drop)
+    };
+    assert!(ask(&world, "one", Bytes::from(vec![b'x'; 60 << 10])).is_ok());
+    assert!(invalid(ask(&world, "one", Bytes::from(vec![b'x'; (64 << 10) + 1]))));
+    world.membership.metadata.insert("last".into(), Bytes::new());
+    assert!(invalid(ask(&world, "one", Bytes::new())), "257 keys");
+    assert!(ask(&world, "last", Bytes::from_static(b"1")).is_ok());
+    assert!(world.membership.encode().len() < 4 << 20);
+}
+
 /// Carries a step out as the log would.
 fn apply(world: &mut World, step: &Step) {
     let mut configuration = Configuration::restore(&world.conf_state).unwrap();

@@ -70,8 +70,6 @@ pub struct NodeConfig {
     pub snapshot_every_bytes: u64,
     /// Entries kept below a snapshot for followers that are slightly late, in bytes.
     pub trailing_bytes: usize,
-    /// Founded by hand: the leader forms by itself once so many voters are settled.
-    pub form_when: Option<usize>,
 }
 
 /// What recovery hands over.

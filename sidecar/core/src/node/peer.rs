@@ -26,6 +26,9 @@ pub(crate) struct ForeignProposals {
     pub(crate) entries: Vec<Bytes>,
 }
 
+/// What is handed over at once at most, in bytes, if it is not a single proposal: a forward that is larger than a peer takes
+/// in would break the stream, with all else that is on it; and a piece that the log has no room for is refused alone.
+const MAX_PIECE_BYTES: usize = 1 << 20;
 /// Forwarded proposals in one flush at most; beyond it they are refused with `TooManyRequests`.
 const MAX_FOREIGN: usize = 16_384;
 
@@ -308,13 +311,8 @@ impl Node {
             for foreign in &foreign {
                 self.refuse_foreign(foreign, &Refusal::LeaderChanged);
             }
-            if let Some(leader) = self.leader()
-                && self.proposals.has_queued()
-            {
-                let (attempt, entries) = self.proposals.take_queued(term);
-                if entries.is_empty() {
-                    return;
-                }
+            let Some(leader) = self.leader() else { return };
+            while let Some((attempt, entries)) = self.proposals.take_queued(term, MAX_PIECE_BYTES) {
                 let attempt = attempt.number;
                 self.send(leader, PeerOp::Forward(wire::ForwardWire { term: term.0, entries, attempt }));
             }
@@ -328,10 +326,8 @@ impl Node {
                 self.refuse_foreign(&foreign, &refusal);
             }
         }
-        let (attempt, own) = self.proposals.take_queued(term);
-        if !own.is_empty()
-            && let Err(refusal) = self.append(&own)
-        {
+        while let Some((attempt, own)) = self.proposals.take_queued(term, MAX_PIECE_BYTES) {
+            let Err(refusal) = self.append(&own) else { continue };
             let id = self.config.own.id;
             let ids: Vec<ProposalId> = own.iter().filter_map(|data| id_of(id, data)).collect();
             let sequences: Vec<u64> = ids.iter().map(|id| id.sequence).collect();

@@ -45,6 +45,9 @@ pub(crate) struct Refused<'a> {
     pub(crate) sequences: &'a [u64],
 }
 
+/// What is pending may weigh at most, in bytes: a client that finds it full is told to come again.
+const MAX_PENDING_BYTES: usize = 64 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Proposals {
@@ -55,6 +58,8 @@ pub(crate) struct Proposals {
     deferred: Vec<u64>,
     attempts: u64,
     max_pending: usize,
+    /// Of all that is pending.
+    size_bytes: usize,
 }
 
 impl Proposals {
@@ -66,6 +71,7 @@ impl Proposals {
             deferred: Vec::new(),
             attempts: 0,
             max_pending,
+            size_bytes: 0,
         }
     }
 
@@ -80,29 +86,47 @@ impl Proposals {
     /// Takes a proposal in.
     ///
     /// # Errors
-    /// `TooManyRequests` at the bound.
+    /// `TooManyRequests` at the bounds. One alone is taken in whatever its size: another limit says what that may be.
     pub(crate) fn insert(&mut self, id: ProposalId, data: Vec<u8>, deadline: u64) -> Result<(), Refusal> {
-        if self.by_sequence.len() >= self.max_pending {
+        let is_heavy = self.size_bytes + data.len() > MAX_PENDING_BYTES && !self.by_sequence.is_empty();
+        if self.by_sequence.len() >= self.max_pending || is_heavy {
             return Err(Refusal::TooManyRequests);
         }
+        self.size_bytes += data.len();
         self.by_sequence.insert(id.sequence, Pending { id, data: Bytes::from(data), deadline, sent: None });
         self.queued.push(id.sequence);
         Ok(())
     }
 
-    /// Everything that waits for a leader, marked as handed over in this term, and the attempt that this is.
-    pub(crate) fn take_queued(&mut self, term: Term) -> (Attempt, Vec<Bytes>) {
-        let queued = std::mem::take(&mut self.queued);
-        self.attempts += 1;
-        let attempt = Attempt { term, number: self.attempts };
-        let mut data = Vec::with_capacity(queued.len());
-        for sequence in queued {
-            if let Some(pending) = self.by_sequence.get_mut(&sequence) {
+    /// What waits for a leader, the oldest first, up to so many bytes but one at least: marked as handed over in this term,
+    /// and the attempt that this is. `None` once nothing waits.
+    pub(crate) fn take_queued(&mut self, term: Term, limit_bytes: usize) -> Option<(Attempt, Vec<Bytes>)> {
+        let attempt = Attempt { term, number: self.attempts + 1 };
+        let (mut data, mut size_bytes) = (Vec::new(), 0);
+        let mut taken = 0;
+        for sequence in &self.queued {
+            if let Some(pending) = self.by_sequence.get_mut(sequence) {
+                size_bytes += pending.data.len();
+                if size_bytes > limit_bytes && !data.is_empty() {
+                    break;
+                }
                 pending.sent = Some(attempt);
                 data.push(pending.data.clone());
             }
+            taken += 1;
         }
-        (attempt, data)
+        self.queued.drain(..taken);
+        if data.is_empty() {
+            return None;
+        }
+        self.attempts += 1;
+        Some((attempt, data))
+    }
+
+    fn remove(&mut self, sequence: u64) -> Option<Pending> {
+        let pending = self.by_sequence.remove(&sequence)?;
+        self.size_bytes -= pending.data.len();
+        Some(pending)
     }
 
     /// A leader refused these without proposing them: later again, or over. What is not of this boot, or was handed over
@@ -120,7 +144,7 @@ impl Proposals {
                 self.deferred.push(*sequence);
             } else {
                 over.push((pending.id, refusal.clone()));
-                self.by_sequence.remove(sequence);
+                self.remove(*sequence);
             }
         }
         over
@@ -140,7 +164,7 @@ impl Proposals {
     /// must never acknowledge a proposal of this one.
     pub(crate) fn answered(&mut self, id: ProposalId) -> bool {
         if self.by_sequence.get(&id.sequence).is_some_and(|pending| pending.id == id) {
-            self.by_sequence.remove(&id.sequence);
+            self.remove(id.sequence);
             return true;
         }
         false
@@ -162,7 +186,7 @@ impl Proposals {
             .filter(|(_, pending)| pending.deadline <= now)
             .map(|(sequence, _)| *sequence)
             .collect();
-        let gone = late.into_iter().filter_map(|sequence| self.by_sequence.remove(&sequence));
+        let gone = late.into_iter().filter_map(|sequence| self.remove(sequence));
         gone.map(|pending| (pending.id, Refusal::Timeout)).collect()
     }
 
@@ -170,6 +194,7 @@ impl Proposals {
     pub(crate) fn drain(&mut self) -> Vec<ProposalId> {
         self.queued.clear();
         self.deferred.clear();
+        self.size_bytes = 0;
         std::mem::take(&mut self.by_sequence).into_values().map(|pending| pending.id).collect()
     }
 }
@@ -181,6 +206,11 @@ mod tests {
 
     fn id(boot: u64, sequence: u64) -> ProposalId {
         ProposalId { member: MemberId(1), boot, nonce: 5, sequence }
+    }
+
+    /// All that waits.
+    fn take(proposals: &mut Proposals, term: u64) -> (Attempt, Vec<Bytes>) {
+        proposals.take_queued(Term(term), usize::MAX).unwrap()
     }
 
     fn proposals() -> Proposals {
@@ -202,21 +232,69 @@ mod tests {
     #[test]
     fn only_what_was_sent_in_an_earlier_term_is_proposed_again() {
         let mut proposals = proposals();
-        assert_eq!(proposals.take_queued(Term(4)).1.len(), 3);
+        assert_eq!(take(&mut proposals, 4).1.len(), 3);
         proposals.insert(id(2, 4), vec![4], 10).unwrap();
-        assert_eq!(proposals.take_queued(Term(5)).1.len(), 1);
+        assert_eq!(take(&mut proposals, 5).1.len(), 1);
         proposals.term_applied(Term(4));
         assert!(!proposals.has_queued());
         proposals.term_applied(Term(5));
-        assert_eq!(proposals.take_queued(Term(5)).1.len(), 3);
+        assert_eq!(take(&mut proposals, 5).1.len(), 3);
+    }
+
+    #[test]
+    fn what_waits_is_handed_over_in_pieces_of_their_own_attempt() {
+        let mut proposals = Proposals::new(10);
+        for (sequence, size) in [(1, 400), (2, 600), (3, 1), (4, 2_000), (5, 1)] {
+            proposals.insert(id(2, sequence), vec![0; size], 10).unwrap();
+        }
+        assert!(
+            !proposals.answered(id(1, 3)) && proposals.answered(id(2, 3)),
+            "what is answered is not sent any more"
+        );
+        let pieces = || proposals.take_queued(Term(4), 1_000);
+        let pieces: Vec<_> = std::iter::from_fn(pieces).collect();
+        let sizes: Vec<Vec<usize>> =
+            pieces.iter().map(|(_, piece)| piece.iter().map(Bytes::len).collect()).collect();
+        assert_eq!(sizes, [vec![400, 600], vec![2_000], vec![1]]);
+        let numbers: Vec<u64> = pieces.iter().map(|(attempt, _)| attempt.number).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        // A refusal of one piece is no word about another.
+        let (first, second) = (pieces[0].0, pieces[1].0);
+        let of_other = Refused { nonce: 5, attempt: first, sequences: &[4] };
+        assert!(proposals.refused(of_other, &Refusal::TooManyRequests).is_empty());
+        let named = Refused { attempt: second, ..of_other };
+        assert_eq!(proposals.refused(named, &Refusal::TooManyRequests).len(), 1);
+    }
+
+    #[test]
+    fn what_is_pending_is_bounded_in_bytes_and_what_ends_frees_them() {
+        let mut proposals = Proposals::new(10);
+        let half = || vec![0; MAX_PENDING_BYTES / 2];
+        let large = vec![0; MAX_PENDING_BYTES + 1];
+        proposals.insert(id(2, 1), large, 3).unwrap();
+        assert_eq!(proposals.insert(id(2, 2), vec![0], 9), Err(Refusal::TooManyRequests));
+        assert_eq!(proposals.tick(3).len(), 1, "its deadline");
+        for sequence in [2, 3] {
+            proposals.insert(id(2, sequence), half(), 9).unwrap();
+        }
+        assert_eq!(proposals.insert(id(2, 4), vec![0], 9), Err(Refusal::TooManyRequests));
+        assert!(proposals.answered(id(2, 2)));
+        proposals.insert(id(2, 5), half(), 9).unwrap();
+        let (attempt, _) = take(&mut proposals, 4);
+        let refused = Refused { nonce: 5, attempt, sequences: &[3] };
+        assert_eq!(proposals.refused(refused, &Refusal::NoSpace).len(), 1);
+        proposals.insert(id(2, 6), half(), 9).unwrap();
+        proposals.drain();
+        proposals.insert(id(2, 7), half(), 9).unwrap();
+        proposals.insert(id(2, 8), half(), 9).unwrap();
     }
 
     #[test]
     fn a_refusal_counts_for_the_very_attempt_that_it_names_and_for_no_other() {
         let mut proposals = proposals();
-        let (first, _) = proposals.take_queued(Term(4));
+        let (first, _) = take(&mut proposals, 4);
         proposals.term_applied(Term(5));
-        let (second, sent) = proposals.take_queued(Term(5));
+        let (second, sent) = take(&mut proposals, 5);
         assert_eq!(sent.len(), 3);
         let named = |nonce, attempt| Refused { nonce, attempt, sequences: &[1] };
         let stale = [
@@ -239,13 +317,13 @@ mod tests {
     #[test]
     fn a_repeated_refusal_queues_once() {
         let mut proposals = proposals();
-        let (attempt, _) = proposals.take_queued(Term(4));
+        let (attempt, _) = take(&mut proposals, 4);
         let refused = Refused { nonce: 5, attempt, sequences: &[1, 2] };
         for _ in 0..2 {
             assert!(proposals.refused(refused, &Refusal::LeaderChanged).is_empty());
         }
         proposals.tick(0);
-        assert_eq!(proposals.take_queued(Term(4)).1.len(), 2);
+        assert_eq!(take(&mut proposals, 4).1.len(), 2);
         proposals.refused(refused, &Refusal::LeaderChanged);
         proposals.tick(0);
         assert!(!proposals.has_queued(), "it speaks of the attempt before");

@@ -11,7 +11,7 @@ use crate::membership::Route;
 use crate::membership::decide::Liveness;
 use crate::membership::reconcile::{self, Facts, Step};
 use crate::types::{Index, MemberId};
-use crate::wire::{self, FormWire, MembershipCommand, MembershipOp, RouteWire};
+use crate::wire::{self, MembershipCommand, MembershipOp, RouteWire};
 
 impl Node {
     pub(super) fn change_pending(&self) -> bool {
@@ -49,11 +49,7 @@ impl Node {
         };
         match reconcile::next_step(&facts) {
             Some(Step::Leave) => self.change_configuration(ConfChangeV2::default()),
-            Some(Step::HandOver) => {
-                if self.raw.raft.lead_transferee.is_none() {
-                    self.transfer_to_best();
-                }
-            }
+            Some(Step::HandOver) if self.raw.raft.lead_transferee.is_none() => self.transfer_to_best(),
             Some(Step::Joint { add, remove: drop }) => {
                 let changes: Vec<_> =
                     add.into_iter().map(add_voter).chain(drop.into_iter().map(remove)).collect();
@@ -67,29 +63,13 @@ impl Node {
                 let change = ConfChangeV2 { changes: vec![remove(id)], ..ConfChangeV2::default() };
                 self.change_configuration(change);
             }
-            None => self.form_by_hand(settled),
+            Some(Step::HandOver) | None => {}
         }
     }
 
     fn change_configuration(&mut self, change: ConfChangeV2) {
         let context = MembershipCommand { origin: 0, request: 0, op: None };
         if self.propose_change(context, &change).is_ok() {
-            self.change_index = Index(self.raw.raft.raft_log.last_index());
-        }
-    }
-
-    fn form_by_hand(&mut self, settled: bool) {
-        let complete = self.config.form_when.is_some_and(|voters| self.conf_state.voters.len() >= voters);
-        if !complete
-            || self.membership.formed
-            || !settled
-            || self.change_pending()
-            || self.conf_state.is_joint()
-        {
-            return;
-        }
-        let command = MembershipCommand { origin: 0, request: 0, op: Some(MembershipOp::Form(FormWire {})) };
-        if self.raw.propose(Vec::new(), wire::encode_membership(&command)).is_ok() {
             self.change_index = Index(self.raw.raft.raft_log.last_index());
         }
     }

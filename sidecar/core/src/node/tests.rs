@@ -156,7 +156,6 @@ fn config(own: Route, boot: u64) -> NodeConfig {
         max_command_bytes: 1 << 20,
         snapshot_every_bytes: 1 << 20,
         trailing_bytes: 1 << 10,
-        form_when: None,
     }
 }
 

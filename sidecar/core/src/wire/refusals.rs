@@ -43,6 +43,7 @@ pub(crate) fn refusal_to_wire(refusal: &Refusal) -> RefusalWire {
             M::AlreadyFormed => plain(31),
             M::NoTransferee => plain(32),
             M::TransfereeDrains { name } => full(34, &[], name),
+            M::NameHeldTwice { name, id, other } => full(35, &[id.0, other.0], name),
             M::InvalidMetadata { reason } => full(33, &[], reason),
         },
     }
@@ -76,6 +77,7 @@ pub(crate) fn refusal_from_wire(wire: &RefusalWire) -> Refusal {
         31 => M::AlreadyFormed,
         32 => M::NoTransferee,
         34 => M::TransfereeDrains { name: name() },
+        35 => M::NameHeldTwice { name: name(), id: MemberId(number(0)), other: MemberId(number(1)) },
         33 => M::InvalidMetadata { reason: name().into() },
         // 6, and whatever a newer version says: it may or may not have been done.
         _ => return Refusal::OutcomeUnknown,
@@ -106,6 +108,7 @@ mod tests {
             M::AlreadyFormed,
             M::NoTransferee,
             M::TransfereeDrains { name: name.clone() },
+            M::NameHeldTwice { name: name.clone(), id, other: MemberId(8) },
             M::InvalidMetadata { reason: "long".into() },
         ];
         let plain = [

@@ -105,6 +105,7 @@ fn membership(refusal: &MembershipRefusal) -> (Code, &'static str) {
         | MembershipRefusal::HolderUndecided { .. }
         | MembershipRefusal::Tombstoned(_)
         | MembershipRefusal::QuorumAtRisk { .. }
+        | MembershipRefusal::NameHeldTwice { .. }
         | MembershipRefusal::InvalidRoster { .. }
         | MembershipRefusal::NotReadyToForm { .. }
         | MembershipRefusal::AlreadyFormed

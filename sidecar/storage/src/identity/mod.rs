@@ -145,11 +145,19 @@ impl DataDir {
         if data_dir.identity.is_moving {
             data_dir.finish_move(fresh)?;
         }
-        data_dir.update(|identity| identity.boot += 1)?;
+        data_dir.count_boot()?;
         if data_dir.identity.cluster.is_none() {
             data_dir.clear_unfounded()?;
         }
         Ok(data_dir)
+    }
+
+    /// Counts one more boot of the member, durably. Opening does; so must whoever runs the member again without opening.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn count_boot(&mut self) -> Result<(), IdentityError> {
+        self.update(|identity| identity.boot += 1)
     }
 
     /// Reads an identity without lock or change; `None` when the directory has none.

@@ -38,8 +38,13 @@ fn an_empty_disk_takes_the_new_id_and_keeps_it() {
     let dir = open_as(&fs, FIRST).unwrap();
     assert_eq!((dir.identity().member, dir.identity().cluster, dir.identity().boot), (FIRST, None, 1));
     drop(dir);
-    let dir = open_as(&fs.crash(|| false), SECOND).unwrap();
+    let fs = fs.crash(|| false);
+    let mut dir = open_as(&fs, SECOND).unwrap();
     assert_eq!((dir.identity().member, dir.identity().boot), (FIRST, 2));
+    dir.count_boot().unwrap();
+    drop(dir);
+    let next = open_as(&fs.crash(|| false), SECOND).unwrap().identity().boot;
+    assert_eq!(next, 4, "after the one that was counted without opening");
 }
 
 #[test]

@@ -149,6 +149,11 @@ impl World {
             match recovery::is_forming(process.disk.shared(), &super::pods::data_dir(), options) {
                 Ok(true) => {
                     self.tell(Some(process.at), || "is forming and abandons nothing".to_owned(), 8);
+                    // As in the sidecar: the member goes on as another boot of it.
+                    if process.dir.count_boot().is_err() {
+                        return Ending::Crash(boundary::OPENING);
+                    }
+                    process.nonce = process.random.id();
                     return self.live(process);
                 }
                 Ok(false) => {}

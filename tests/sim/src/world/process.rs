@@ -207,7 +207,6 @@ impl World {
             max_command_bytes: MAX_COMMAND_BYTES,
             snapshot_every_bytes,
             trailing_bytes: TRAILING_BYTES,
-            form_when: None,
         };
         let options = process.options(cluster);
         match recovery::recover(process.disk.shared(), &super::pods::data_dir(), options, config) {

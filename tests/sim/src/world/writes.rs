@@ -281,7 +281,7 @@ impl World {
                 events.push(Event::SnapshotTaken { header, size_bytes });
                 self.node_events(process, events)
             }
-            Err(error) if is_no_space(&error) => {
+            Err(error) if error.is_no_space() => {
                 self.after(SNAPSHOT_RETRY, Happening::Process(at, Input::TakeSnapshot));
                 Ending::GoesOn
             }
@@ -349,12 +349,4 @@ fn is_of_the_disk(error: &dyn std::error::Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-fn is_no_space(error: &outrigger_member::snapshots::SnapshotError) -> bool {
-    use outrigger_member::snapshots::SnapshotError as Error;
-    match error {
-        Error::Store(error) => error.is_no_space(),
-        Error::Header(_) | Error::Restore(_) => false,
-    }
 }
