@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use outrigger_core::applier::{Applied, Applier, ApplyItem, ApplyTask};
 use outrigger_core::event::Event;
@@ -43,6 +43,8 @@ enum Request {
     Task(ApplyTask),
     /// A snapshot for somebody outside; told its header once the file is durable.
     Snapshot(oneshot::Sender<SnapshotHeader>),
+    /// A snapshot that could not be taken, to be tried again after this long.
+    SnapshotAfter(Duration),
     Stop,
 }
 
@@ -123,12 +125,18 @@ impl ApplyThread {
         let done = applier.applied();
         let newest_install = Arc::new(AtomicU64::new(0));
         let again = requests.clone();
-        let snapshots = SnapshotTaker::new(wiring.clone(), move || {
+        let snapshots = SnapshotTaker::new(wiring.clone(), move |after| {
             // The applier may have ended.
-            drop(again.send(Request::Task(ApplyTask::TakeSnapshot)));
+            drop(again.send(Request::SnapshotAfter(after)));
         });
-        let worker =
-            Worker { applier, wiring, queue, snapshots, newest_install: Arc::clone(&newest_install) };
+        let worker = Worker {
+            applier,
+            wiring,
+            queue,
+            snapshots,
+            snapshot_at: None,
+            newest_install: Arc::clone(&newest_install),
+        };
         worker.publish();
         let thread = std::thread::Builder::new().name("apply".to_string()).spawn(move || worker.run())?;
         let handle = ApplyHandle { requests: requests.clone(), handed: done, done, newest_install };
@@ -153,6 +161,8 @@ struct Worker<S: StateMachine> {
     wiring: ApplyWiring,
     queue: mpsc::Receiver<Request>,
     snapshots: SnapshotTaker,
+    /// When one that could not be taken is tried again.
+    snapshot_at: Option<Instant>,
     /// The epoch of the newest install that was announced.
     newest_install: Arc<AtomicU64>,
 }
@@ -170,6 +180,7 @@ impl<S: StateMachine<View = View>> Worker<S> {
                     Request::Task(ApplyTask::Install { epoch, header }) => self.install(epoch, &header),
                     Request::Task(ApplyTask::TakeSnapshot) => self.snapshots.take(&self.applier),
                     Request::Snapshot(reply) => self.snapshots.take_for(reply, &self.applier),
+                    Request::SnapshotAfter(after) => self.snapshot_at = Some(Instant::now() + after),
                     Request::Stop => return self.snapshots.stop(),
                 }
             }
@@ -189,9 +200,19 @@ impl<S: StateMachine<View = View>> Worker<S> {
                 Err(mpsc::TryRecvError::Disconnected) => return None,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            if !self.applier.tidy() {
-                self.publish();
-                return self.queue.recv().ok();
+            if self.snapshot_at.is_some_and(|at| at <= Instant::now()) {
+                self.snapshot_at = None;
+                return Some(Request::Task(ApplyTask::TakeSnapshot));
+            }
+            if self.applier.tidy() {
+                continue;
+            }
+            self.publish();
+            let Some(at) = self.snapshot_at else { return self.queue.recv().ok() };
+            match self.queue.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                Ok(request) => return Some(request),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
@@ -205,7 +226,10 @@ impl<S: StateMachine<View = View>> Worker<S> {
                 Request::Task(ApplyTask::Entries { epoch: same, items: more }) if same == epoch => {
                     items.extend(more);
                 }
-                other @ (Request::Task(_) | Request::Snapshot(_) | Request::Stop) => {
+                other @ (Request::Task(_)
+                | Request::Snapshot(_)
+                | Request::SnapshotAfter(_)
+                | Request::Stop) => {
                     next = Some(other);
                     break;
                 }
@@ -248,8 +272,6 @@ impl<S: StateMachine<View = View>> Worker<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use outrigger_core::applier::ApplyKind;
     use outrigger_core::log::ConfState;
     use outrigger_core::membership::{Membership, Route};

@@ -23,8 +23,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// Somebody outside wants one that begins after the one that is being written.
 const AFTER_ANOTHER: Duration = Duration::from_millis(100);
 
-/// Asks for a snapshot again.
-type Again = Arc<dyn Fn() + Send + Sync>;
+/// Asks for a snapshot again, after this long.
+type Again = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// See the module.
 pub(crate) struct SnapshotTaker {
@@ -39,7 +39,7 @@ pub(crate) struct SnapshotTaker {
 }
 
 impl SnapshotTaker {
-    pub(crate) fn new(wiring: ApplyWiring, again: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(wiring: ApplyWiring, again: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self {
             wiring,
             again: Arc::new(again),
@@ -65,7 +65,7 @@ impl SnapshotTaker {
     pub(crate) fn take<S: StateMachine<View = View>>(&mut self, applier: &Applier<S>) {
         if self.is_taking.swap(true, Ordering::AcqRel) {
             if !self.outside.is_empty() {
-                ask_later(&self.again, AFTER_ANOTHER);
+                (self.again)(AFTER_ANOTHER);
             }
             return;
         }
@@ -99,7 +99,7 @@ impl SnapshotTaker {
                         error,
                         "a snapshot cannot be written; trying again"
                     );
-                    ask_later(&again, AFTER_FAILURE);
+                    again(AFTER_FAILURE);
                 }
             }
         };
@@ -108,7 +108,7 @@ impl SnapshotTaker {
             Err(error) => {
                 self.is_taking.store(false, Ordering::Release);
                 tracing::error!(%error, "no thread for a snapshot");
-                ask_later(&self.again, AFTER_FAILURE);
+                (self.again)(AFTER_FAILURE);
             }
         }
     }
@@ -119,13 +119,4 @@ impl SnapshotTaker {
         self.is_stopped.store(true, Ordering::Release);
         drop(self.thread.map(JoinHandle::join));
     }
-}
-
-fn ask_later(again: &Again, after: Duration) {
-    let again = Arc::clone(again);
-    let retry = std::thread::Builder::new().name("snapshot-retry".to_string()).spawn(move || {
-        std::thread::sleep(after);
-        again();
-    });
-    drop(retry);
 }

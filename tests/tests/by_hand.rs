@@ -31,7 +31,7 @@ async fn three_found_by_hand_once_all_three_answer() -> Result<()> {
     let mut cluster = Cluster::prepare(&binaries::outrigger()?, folder.path(), 3).await?;
     spawn_founder(&mut cluster, 0, "3")?;
     cluster.spawn(1)?;
-    let waits = waits_for(&cluster, 0, "2 of the 3 seeds").await?;
+    let waits = waits_for(&cluster, 0, "1 of the 3 seeds that DNS names do not answer").await?;
     assert_eq!((waits.phase(), waits.cluster_id), (Phase::Empty, 0));
     cluster.spawn(2)?;
     cluster.serving().await?;
@@ -69,7 +69,7 @@ async fn a_founder_that_lost_its_disk_founds_nothing_beside_the_cluster_that_it_
     cluster.kill(0)?;
     cluster.wipe(0)?;
     spawn_founder(&mut cluster, 0, "1")?;
-    let waits = waits_for(&cluster, 0, "1 of the 3 seeds").await?;
+    let waits = waits_for(&cluster, 0, "2 of the 3 seeds that DNS names do not answer").await?;
     assert_eq!((waits.phase(), waits.cluster_id), (Phase::Empty, 0));
     for place in 1..3 {
         cluster.member_mut(place)?.process()?.resume()?;

@@ -97,7 +97,8 @@ pub static SETTINGS: [Setting; 25] = [
         "found",
         "",
         None,
-        "Found the cluster by hand: on an empty disk, once --initial-members seeds answer empty; on a founded disk a no-op",
+        "Found the cluster by hand: on an empty disk, once all seeds that DNS names answer empty, and --initial-members are there; \
+         on a founded disk a no-op",
     ),
     setting(
         "initial-members",

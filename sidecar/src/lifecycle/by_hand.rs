@@ -3,6 +3,7 @@
 //! May import: `seeds`' answers, core's requests. Deliberately absent: asking (`empty`), and writing the first frame.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(super) fn found(
     wanted: u32,
     own: &Route,
     seeds: &[Seed],
-    asked: usize,
+    silent: &[&str],
 ) -> Result<(Vec<RosterEntry>, Vec<Route>), String> {
     let others = || seeds.iter().filter(|seed| seed.member != own.id);
     if let Some(seed) = others().find(|seed| seed.phase != Phase::Empty || seed.cluster != ClusterId(0)) {
@@ -38,10 +39,10 @@ pub(super) fn found(
             seed.name, seed.address, seed.cluster.0
         ));
     }
-    if seeds.len() < asked {
+    if let Some(first) = silent.first() {
+        let (count, all) = (silent.len(), seeds.len() + silent.len());
         return Err(format!(
-            "{} of the {asked} seeds that DNS names answer, and a silent one may belong to a cluster",
-            seeds.len()
+            "{count} of the {all} seeds that DNS names do not answer ({first} ...), and may belong to a cluster"
         ));
     }
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
@@ -63,6 +64,24 @@ pub(super) fn found(
     let names = seeds.iter().map(|seed| &seed.name).chain([&own.name]);
     let roster = names.map(|name| RosterEntry { name: name.clone(), learner: false }).collect();
     Ok((roster, seeds))
+}
+
+/// Which of the addresses that were asked did not answer and might be another member's: not this one's own, and none of a
+/// family that members do not listen on, as of a name that has both.
+pub(super) fn silent<'a>(
+    asked: &'a [String],
+    seeds: &[Seed],
+    own: &Route,
+    listen: SocketAddr,
+) -> Vec<&'a str> {
+    let is_served = |address: &str| {
+        // A name, or an address of either family where both come in at one door.
+        listen.is_ipv6() || address.parse::<SocketAddr>().map_or(true, |address| address.is_ipv4())
+    };
+    let is_silent = |address: &&str| {
+        *address != own.address && is_served(address) && seeds.iter().all(|seed| seed.address != *address)
+    };
+    asked.iter().map(String::as_str).filter(is_silent).collect()
 }
 
 /// Has the cluster formed once it has its voters, whoever leads it by then. Ends when it is formed, or with the node.
@@ -106,8 +125,8 @@ mod tests {
         Route { id: MemberId(1), name: "a".into(), ..Route::default() }
     }
 
-    fn names(wanted: u32, seeds: &[Seed], asked: usize) -> Result<Vec<String>, String> {
-        let (roster, seeds) = found(wanted, &own(), seeds, asked)?;
+    fn names(wanted: u32, seeds: &[Seed], silent: &[&str]) -> Result<Vec<String>, String> {
+        let (roster, seeds) = found(wanted, &own(), seeds, silent)?;
         assert_eq!(seeds.len() + 1, roster.len(), "everyone but the founder is told how to be reached");
         let mut names: Vec<String> = roster.into_iter().map(|entry| entry.name).collect();
         names.sort_unstable();
@@ -117,24 +136,34 @@ mod tests {
     #[test]
     fn as_many_as_are_wanted_found_when_all_that_dns_names_are_empty() {
         let abc = [seed(1, "a"), seed(2, "b"), seed(3, "c")];
-        assert_eq!(names(3, &abc, 3).unwrap(), ["a", "b", "c"]);
-        assert_eq!(names(1, &[], 0).unwrap(), ["a"], "alone, without a name to ask");
-        assert_eq!(names(2, &abc, 3).unwrap(), ["a", "b"], "who is one too many is not counted on");
+        assert_eq!(names(3, &abc, &[]).unwrap(), ["a", "b", "c"]);
+        assert_eq!(names(1, &[], &[]).unwrap(), ["a"], "alone, without a name to ask");
+        assert_eq!(names(2, &abc, &[]).unwrap(), ["a", "b"], "who is one too many is not counted on");
         // One member under two addresses is one.
         let twice = [seed(1, "a"), seed(2, "b"), Seed { address: "[fd00::2]:2380".into(), ..seed(2, "b") }];
-        assert!(names(3, &twice, 3).unwrap_err().contains("2 of 3 empty members"));
+        assert!(names(3, &twice, &[]).unwrap_err().contains("2 of 3 empty members"));
     }
 
     #[test]
     fn a_silent_seed_or_one_of_a_cluster_keeps_everyone_from_founding() {
-        let silent = names(1, &[seed(1, "a")], 3).unwrap_err();
-        assert!(silent.contains("1 of the 3 seeds"), "{silent}");
-        assert!(names(3, &[seed(1, "a"), seed(2, "b"), seed(3, "c")], 4).is_err());
+        let silent = names(1, &[seed(1, "a")], &["b:2380", "c:2380"]).unwrap_err();
+        assert!(silent.contains("2 of the 3 seeds") && silent.contains("b:2380"), "{silent}");
+        assert!(names(3, &[seed(1, "a"), seed(2, "b"), seed(3, "c")], &["d:2380"]).is_err());
         for phase in [Phase::Member, Phase::Joining, Phase::Removed, Phase::Faulted, Phase::Unspecified] {
             let other = Seed { phase, cluster: ClusterId(7), ..seed(4, "d") };
-            let refusal = names(3, &[seed(1, "a"), seed(2, "b"), seed(3, "c"), other], 4).unwrap_err();
+            let refusal = names(3, &[seed(1, "a"), seed(2, "b"), seed(3, "c"), other], &[]).unwrap_err();
             assert!(refusal.contains("d at 10.0.0.4:2380 is not empty"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn only_an_address_that_may_be_another_members_counts_as_silent() {
+        let asked = ["10.0.0.1:2380", "10.0.0.2:2380", "10.0.0.3:2380", "[fd00::2]:2380", "d.peers:2380"];
+        let asked = asked.map(String::from);
+        let own = Route { address: "10.0.0.1:2380".into(), ..own() };
+        let on = |listen: &str| silent(&asked, &[seed(2, "b")], &own, listen.parse().unwrap());
+        assert_eq!(on("0.0.0.0:2380"), ["10.0.0.3:2380", "d.peers:2380"]);
+        assert_eq!(on("[::]:2380"), ["10.0.0.3:2380", "[fd00::2]:2380", "d.peers:2380"]);
     }
 
     /// The founder need not be the leader by the time that the configuration is complete, nor the leader be settled.

@@ -144,7 +144,7 @@ async fn look_round(life: &Lifecycle, own: &Route) -> Round {
     let (seeds, asked) = match seeds::ask(&life.discovery, &life.dialer).await {
         Ok(answered) => answered,
         // Alone and told to found: there is nobody to ask.
-        Err(DiscoveryError::NotConfigured) if life.config.found == Some(1) => (Vec::new(), 0),
+        Err(DiscoveryError::NotConfigured) if life.config.found == Some(1) => (Vec::new(), Vec::new()),
         Err(error) => {
             let waiting_for = format!("waiting to be founded or for a seed to join through: {error}");
             return Round::Wait { phase: Phase::Empty, waiting_for };
@@ -167,14 +167,23 @@ async fn look_round(life: &Lifecycle, own: &Route) -> Round {
         return ask_to_join(life, &members, own, &abandoned).await;
     }
     let waiting_for = match life.config.found {
-        Some(wanted) => match by_hand::found(wanted, own, &seeds, asked) {
+        Some(wanted) => match by_hand::found(
+            wanted,
+            own,
+            &seeds,
+            &by_hand::silent(&asked, &seeds, own, life.config.listen_peer),
+        ) {
             Ok((roster, seeds)) => {
                 let cluster = ClusterId(draw());
                 return Round::Found(Founding { cluster, member: own.id, roster, seeds });
             }
             Err(reason) => format!("waiting to found: {reason}"),
         },
-        None => format!("waiting to be founded: {} of {asked} seeds answer, none is a member", seeds.len()),
+        None => format!(
+            "waiting to be founded: {} of {} seeds answer, none is a member",
+            seeds.len(),
+            asked.len()
+        ),
     };
     Round::Wait { phase: Phase::Empty, waiting_for }
 }

@@ -29,17 +29,16 @@ pub(super) struct Seed {
     pub(super) cluster: ClusterId,
 }
 
-/// Everyone who answers, in the order of their addresses, and how many were asked.
+/// Everyone who answers, in the order of their addresses, and the addresses that were asked.
 ///
 /// # Errors
 /// DNS's, when it gives nobody to ask.
 pub(super) async fn ask(
     discovery: &Discovery,
     dialer: &Dialer,
-) -> Result<(Vec<Seed>, usize), DiscoveryError> {
-    let addresses = discovery.seeds().await?;
-    let asked = addresses.len();
-    let answers = addresses.into_iter().map(|address| status(dialer, address));
+) -> Result<(Vec<Seed>, Vec<String>), DiscoveryError> {
+    let asked = discovery.seeds().await?;
+    let answers = asked.iter().cloned().map(|address| status(dialer, address));
     Ok((futures::future::join_all(answers).await.into_iter().flatten().collect(), asked))
 }
 

@@ -15,6 +15,7 @@ mod elections;
 mod limits;
 mod parts;
 mod peer;
+mod pieces;
 pub(crate) mod proposals;
 pub(crate) mod reads;
 mod ready;

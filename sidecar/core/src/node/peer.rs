@@ -12,7 +12,7 @@ use crate::convert;
 use crate::effects::MessageClass;
 use crate::error::Refusal;
 use crate::node::Node;
-use crate::node::proposals::{Attempt, Refused};
+use crate::node::proposals::{Attempt, Bounds, Refused};
 use crate::node::reads::Origin;
 use crate::snapshot::SnapshotHeader;
 use crate::types::{Index, MemberId, ProposalId, Term};
@@ -29,6 +29,8 @@ pub(crate) struct ForeignProposals {
 /// What is handed over at once at most, in bytes, if it is not a single proposal: a forward that is larger than a peer takes
 /// in would break the stream, with all else that is on it; and a piece that the log has no room for is refused alone.
 const MAX_PIECE_BYTES: usize = 1 << 20;
+/// What a leader was sent and has not answered at most: less than what may wait for the way to it.
+const MAX_FORWARDED_BYTES: usize = 24 << 20;
 /// Forwarded proposals in one flush at most; beyond it they are refused with `TooManyRequests`.
 const MAX_FOREIGN: usize = 16_384;
 
@@ -312,7 +314,8 @@ impl Node {
                 self.refuse_foreign(foreign, &Refusal::LeaderChanged);
             }
             let Some(leader) = self.leader() else { return };
-            while let Some((attempt, entries)) = self.proposals.take_queued(term, MAX_PIECE_BYTES) {
+            let bounds = Bounds { piece_bytes: MAX_PIECE_BYTES, window_bytes: MAX_FORWARDED_BYTES };
+            while let Some((attempt, entries)) = self.proposals.take_queued(term, bounds) {
                 let attempt = attempt.number;
                 self.send(leader, PeerOp::Forward(wire::ForwardWire { term: term.0, entries, attempt }));
             }
@@ -326,7 +329,8 @@ impl Node {
                 self.refuse_foreign(&foreign, &refusal);
             }
         }
-        while let Some((attempt, own)) = self.proposals.take_queued(term, MAX_PIECE_BYTES) {
+        let bounds = Bounds { piece_bytes: MAX_PIECE_BYTES, window_bytes: usize::MAX };
+        while let Some((attempt, own)) = self.proposals.take_queued(term, bounds) {
             let Err(refusal) = self.append(&own) else { continue };
             let id = self.config.own.id;
             let ids: Vec<ProposalId> = own.iter().filter_map(|data| id_of(id, data)).collect();

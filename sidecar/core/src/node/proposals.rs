@@ -60,6 +60,17 @@ pub(crate) struct Proposals {
     max_pending: usize,
     /// Of all that is pending.
     size_bytes: usize,
+    /// Of what was handed over and is not answered.
+    sent_bytes: usize,
+}
+
+/// What may be handed over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// At once, if it is not a single proposal, in bytes.
+    pub(crate) piece_bytes: usize,
+    /// In all, as long as nothing of it is answered.
+    pub(crate) window_bytes: usize,
 }
 
 impl Proposals {
@@ -72,6 +83,7 @@ impl Proposals {
             attempts: 0,
             max_pending,
             size_bytes: 0,
+            sent_bytes: 0,
         }
     }
 
@@ -98,18 +110,22 @@ impl Proposals {
         Ok(())
     }
 
-    /// What waits for a leader, the oldest first, up to so many bytes but one at least: marked as handed over in this term,
-    /// and the attempt that this is. `None` once nothing waits.
-    pub(crate) fn take_queued(&mut self, term: Term, limit_bytes: usize) -> Option<(Attempt, Vec<Bytes>)> {
+    /// What waits for a leader, the oldest first, within these bounds: marked as handed over in this term, and the attempt
+    /// that this is. `None` when nothing waits, or all of it waits for an answer to what went before.
+    pub(crate) fn take_queued(&mut self, term: Term, bounds: Bounds) -> Option<(Attempt, Vec<Bytes>)> {
         let attempt = Attempt { term, number: self.attempts + 1 };
         let (mut data, mut size_bytes) = (Vec::new(), 0);
         let mut taken = 0;
         for sequence in &self.queued {
             if let Some(pending) = self.by_sequence.get_mut(sequence) {
                 size_bytes += pending.data.len();
-                if size_bytes > limit_bytes && !data.is_empty() {
+                let is_next = size_bytes > bounds.piece_bytes && !data.is_empty();
+                if is_next
+                    || self.sent_bytes + pending.data.len() > bounds.window_bytes && self.sent_bytes > 0
+                {
                     break;
                 }
+                self.sent_bytes += pending.data.len();
                 pending.sent = Some(attempt);
                 data.push(pending.data.clone());
             }
@@ -126,6 +142,9 @@ impl Proposals {
     fn remove(&mut self, sequence: u64) -> Option<Pending> {
         let pending = self.by_sequence.remove(&sequence)?;
         self.size_bytes -= pending.data.len();
+        if pending.sent.is_some() {
+            self.sent_bytes -= pending.data.len();
+        }
         Some(pending)
     }
 
@@ -140,6 +159,7 @@ impl Proposals {
                 continue;
             }
             if again {
+                self.sent_bytes -= pending.data.len();
                 pending.sent = None;
                 self.deferred.push(*sequence);
             } else {
@@ -154,6 +174,7 @@ impl Proposals {
     pub(crate) fn term_applied(&mut self, term: Term) {
         for (sequence, pending) in &mut self.by_sequence {
             if pending.sent.is_some_and(|sent| sent.term < term) {
+                self.sent_bytes -= pending.data.len();
                 pending.sent = None;
                 self.queued.push(*sequence);
             }
@@ -194,7 +215,7 @@ impl Proposals {
     pub(crate) fn drain(&mut self) -> Vec<ProposalId> {
         self.queued.clear();
         self.deferred.clear();
-        self.size_bytes = 0;
+        (self.size_bytes, self.sent_bytes) = (0, 0);
         std::mem::take(&mut self.by_sequence).into_values().map(|pending| pending.id).collect()
     }
 }
@@ -208,9 +229,11 @@ mod tests {
         ProposalId { member: MemberId(1), boot, nonce: 5, sequence }
     }
 
+    const UNBOUNDED: Bounds = Bounds { piece_bytes: usize::MAX, window_bytes: usize::MAX };
+
     /// All that waits.
     fn take(proposals: &mut Proposals, term: u64) -> (Attempt, Vec<Bytes>) {
-        proposals.take_queued(Term(term), usize::MAX).unwrap()
+        proposals.take_queued(Term(term), UNBOUNDED).unwrap()
     }
 
     fn proposals() -> Proposals {
@@ -251,7 +274,7 @@ mod tests {
             !proposals.answered(id(1, 3)) && proposals.answered(id(2, 3)),
             "what is answered is not sent any more"
         );
-        let pieces = || proposals.take_queued(Term(4), 1_000);
+        let pieces = || proposals.take_queued(Term(4), Bounds { piece_bytes: 1_000, ..UNBOUNDED });
         let pieces: Vec<_> = std::iter::from_fn(pieces).collect();
         let sizes: Vec<Vec<usize>> =
             pieces.iter().map(|(_, piece)| piece.iter().map(Bytes::len).collect()).collect();
@@ -264,6 +287,38 @@ mod tests {
         assert!(proposals.refused(of_other, &Refusal::TooManyRequests).is_empty());
         let named = Refused { attempt: second, ..of_other };
         assert_eq!(proposals.refused(named, &Refusal::TooManyRequests).len(), 1);
+    }
+
+    /// Else a burst would be larger than what may wait for the way to the leader, and be dropped there.
+    #[test]
+    fn what_is_handed_over_and_not_answered_is_bounded() {
+        let mut proposals = Proposals::new(10);
+        for (sequence, size) in [(1, 900), (2, 100), (3, 100), (4, 5_000)] {
+            proposals.insert(id(2, sequence), vec![0; size], 10).unwrap();
+        }
+        let bounds = Bounds { piece_bytes: 950, window_bytes: 1_000 };
+        let next = |proposals: &mut Proposals, term| {
+            let (attempt, taken) = proposals.take_queued(Term(term), bounds)?;
+            Some((attempt, taken.iter().map(Bytes::len).collect::<Vec<_>>()))
+        };
+        assert_eq!(next(&mut proposals, 4).unwrap().1, [900]);
+        let (second, sizes) = next(&mut proposals, 4).unwrap();
+        assert_eq!((sizes, next(&mut proposals, 4)), (vec![100], None));
+        assert!(proposals.has_queued(), "it waits, and is not lost");
+        let refused = Refused { nonce: 5, attempt: second, sequences: &[2] };
+        proposals.refused(refused, &Refusal::LeaderChanged);
+        assert_eq!(next(&mut proposals, 4).unwrap().1, [100], "the third");
+        assert!(proposals.answered(id(2, 1)) && proposals.answered(id(2, 3)));
+        assert_eq!(next(&mut proposals, 4).unwrap().1, [5_000], "alone, whatever its size");
+        proposals.tick(0);
+        assert_eq!(next(&mut proposals, 4), None);
+        // What a newer term proves to be lost is in nobody's way any more.
+        proposals.term_applied(Term(5));
+        let sizes: Vec<_> = std::iter::from_fn(|| next(&mut proposals, 5)).map(|(_, sizes)| sizes).collect();
+        assert_eq!(sizes, [vec![100]], "the refused one, then the large one waits");
+        proposals.drain();
+        proposals.insert(id(2, 9), vec![0; 5_000], 10).unwrap();
+        assert_eq!(next(&mut proposals, 6).unwrap().1, [5_000]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use raft::{SnapshotStatus, StateRole};
 
 use super::parts::Awaiting;
 use super::peer::{class_of, read_number};
-use super::{Node, committed};
+use super::{MAX_APPEND_BYTES, Node, committed, pieces};
 use crate::applier::{ApplyItem, ApplyKind, ApplyTask};
 use crate::convert;
 use crate::effects::{Outgoing, SendSnapshot};
@@ -209,7 +209,8 @@ impl Node {
 
     fn outgoing(&mut self, messages: Vec<eraftpb::Message>) -> Vec<Outgoing> {
         let mut outgoing = Vec::with_capacity(messages.len());
-        for message in messages {
+        let pieces = |message| pieces::in_pieces(message, MAX_APPEND_BYTES as usize);
+        for message in messages.into_iter().flat_map(pieces) {
             let to = MemberId(message.to);
             let bytes = wire::encode_raft(&self.envelope(to), &message);
             if message.get_msg_type() == eraftpb::MessageType::MsgSnapshot {
